@@ -26,4 +26,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'nfd' has no attribute {name!r}")
     home = _HOME[name]
-    return import_module(f"nfd.{name}") if home is None else getattr(import_module(f"nfd.{home}"), name)
+    return (
+        import_module(f"nfd.{name}")
+        if home is None
+        else getattr(import_module(f"nfd.{home}"), name)
+    )

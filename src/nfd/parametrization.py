@@ -44,7 +44,9 @@ class Power:
     def __str__(self) -> str:
         depth_exponent = _depth_exponent(self.L, self.Lp)
         parts = [("T", str(self.T)), ("d", str(self.d)), ("n", str(self.n)), ("L", depth_exponent)]
-        shown = [name if power == "1" else f"{name}^{power}" for name, power in parts if power != "0"]
+        shown = [
+            name if power == "1" else f"{name}^{power}" for name, power in parts if power != "0"
+        ]
         return " ".join(shown) or "1"
 
 

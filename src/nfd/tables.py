@@ -60,7 +60,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path``, renamed to it when the block ends without an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+    )
     os.close(handle)
     try:
         yield Path(temporary)
@@ -141,7 +143,9 @@ def _checked(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 
 def _write(frame: pd.DataFrame, path: str | Path, facts: Mapping[str, str]) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"nfd": json.dumps(dict(facts)).encode()})
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), b"nfd": json.dumps(dict(facts)).encode()}
+    )
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
@@ -169,7 +173,9 @@ def _read_one(path: str | Path) -> pd.DataFrame:
     try:
         return pq.ParquetFile(path).read().to_pandas()
     except (pa.ArrowException, OSError) as error:
-        raise TableError(f"{path}: not a readable Parquet table ({error}); delete it and run again") from error
+        raise TableError(
+            f"{path}: not a readable Parquet table ({error}); delete it and run again"
+        ) from error
 
 
 def read_provenance(path: str | Path) -> dict[str, str]:

@@ -1,0 +1,465 @@
+"""Training a stack of networks: SGD and Adam with one learning rate per member and role.
+
+All members of one shape (learning rates x seeds x parametrizations x couplings) are trained together
+as a :class:`nfd.resnet.Stack`. A member's numbers depend on its own seed and settings only. A member
+whose loss leaves all bounds is marked diverged, dropped from the stack and kept in the results; it
+stops nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfd import probes as probing
+from nfd.parametrization import PARAMETRIZATIONS, ROLES, Role
+from nfd.resnet import COUPLINGS, Architecture, LayerGradient, Stack, Trace
+from nfd.seeds import generator
+
+LOSSES = ("mse", "cross_entropy")
+OPTIMIZERS = ("sgd", "adam")
+ADAM_BETAS = (0.9, 0.999)
+# On the gradient of the N(0, 1) weight. Small, because that gradient shrinks with the width.
+ADAM_EPSILON = 1e-12
+# A member has diverged when a loss is not finite or exceeds this many times its loss at step 0.
+DIVERGENCE_FACTOR = 100.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a stack.
+
+    ``learning_rate`` is dimensionless: the parametrization's factors multiply it. ``trainable`` holds
+    the roles that are trained (default: all the architecture has); ``correction`` is the exponent p.
+    """
+
+    parametrization: str
+    learning_rate: float
+    seed: int
+    coupling: str = "standard"
+    trainable: tuple[Role, ...] = ROLES
+    correction: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.parametrization not in PARAMETRIZATIONS:
+            known = ", ".join(PARAMETRIZATIONS)
+            raise ValueError(f"parametrization: {self.parametrization!r} is not one of {known}")
+        if self.coupling not in COUPLINGS:
+            raise ValueError(f"coupling: {self.coupling!r} is not one of {', '.join(COUPLINGS)}")
+        if not (self.learning_rate >= 0 and isfinite(self.learning_rate)):
+            raise ValueError(f"learning_rate: {self.learning_rate} is not a finite number >= 0")
+        unknown = [role for role in self.trainable if role not in ROLES]
+        if unknown:
+            raise ValueError(f"trainable: {unknown} not among the roles {', '.join(ROLES)}")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Samples and their order.
+
+    ``inputs`` (N, d); ``targets`` (N,) class ids or (N, C) values; ``batches`` (K, B) sample ids of K
+    steps, shared by all members, or a mapping from seed to such an array. ``evaluation`` maps a split
+    ('train', 'test') to (inputs, targets); ``probe`` is the (inputs, targets) the probes look at.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    batches: np.ndarray | Mapping[int, np.ndarray]
+    evaluation: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    probe: tuple[np.ndarray, np.ndarray] | None = None
+
+
+@dataclass
+class TrainingResult:
+    """What training yields.
+
+    ``rows``: one dict per number, with keys member (index into ``members``), step, split, metric,
+    value, diverged. ``outputs``: (member, step) -> (P, C) outputs on the probe samples, if asked for.
+    ``wall_time_s``: seconds spent in this call.
+    """
+
+    members: list[Member]
+    rows: list[dict[str, Any]]
+    outputs: dict[tuple[int, int], np.ndarray]
+    wall_time_s: float = 0.0
+
+
+def draw_batches(
+    samples: int, batch_size: int, steps: int, root_seed: int, seed: int | str
+) -> np.ndarray:
+    """Sample ids (steps, batch_size): whole epochs in random order, one permutation each."""
+    if batch_size > samples:
+        raise ValueError(f"batch_size: {batch_size} exceeds the {samples} training samples")
+    per_epoch = samples // batch_size
+    epochs = -(-steps // per_epoch)
+    order = [
+        generator(root_seed, "batches", seed, epoch).permutation(samples)[: per_epoch * batch_size]
+        for epoch in range(epochs)
+    ]
+    return np.concatenate(order).reshape(-1, batch_size)[:steps]
+
+
+def log_spaced_steps(steps: int, count: int) -> list[int]:
+    """About ``count`` steps from 0 to ``steps``, both included, dense at the start."""
+    if steps == 0:
+        return [0]
+    grid = np.unique(np.rint(np.geomspace(1, steps, max(count - 1, 2))).astype(int))
+    return [0, *grid.tolist()]
+
+
+def loss_and_chi(f: Tensor, targets: Tensor, loss: str) -> tuple[Tensor, Tensor]:
+    """Per-sample loss (..., batch) and chi = d loss / d f (..., batch, C).
+
+    ``targets``: one-hot or real values (..., batch, C). 'mse' is half the squared error summed over
+    the outputs; 'cross_entropy' the negative log-likelihood of the softmax.
+    """
+    if loss == "mse":
+        chi = f - targets
+        return 0.5 * chi.square().sum(-1), chi
+    log_p = torch.log_softmax(f, -1)
+    return -(log_p * targets).sum(-1), log_p.exp() - targets
+
+
+def as_values(targets: np.ndarray, outputs: int) -> np.ndarray:
+    """Class ids (N,) as one-hot rows (N, C); values (N, C) as they are."""
+    targets = np.asarray(targets)
+    if targets.ndim == 2:
+        if targets.shape[1] != outputs:
+            raise ValueError(f"targets: {targets.shape[1]} columns for {outputs} outputs")
+        return targets
+    if targets.size and not 0 <= targets.min() <= targets.max() < outputs:
+        raise ValueError(f"targets: class ids must lie in 0..{outputs - 1}")
+    return np.eye(outputs)[targets]
+
+
+class _Optimizer:
+    """Per-member, per-role rates on effective weights, and Adam's moments."""
+
+    def __init__(
+        self, stack: Stack, members: Sequence[Member], optimizer: str, batch_size: int
+    ) -> None:
+        self.stack, self.kind = stack, optimizer
+        self.step = 0
+        self.rates: dict[Role, Tensor] = {}
+        self.epsilon: dict[Role, Tensor] = {}
+        # Gradients are of the batch mean, the errors a backward pass yields are per sample.
+        self.per_batch = 1.0 / batch_size
+        for role in stack.weights:
+            rates, epsilon = [], []
+            for member, scales in zip(members, stack.scales, strict=True):
+                m = stack.architecture.multiplier(role, scales)
+                rate = (
+                    member.learning_rate * scales[role].learning_rate * (role in member.trainable)
+                )
+                rates.append(rate * (m * m if optimizer == "sgd" else m))
+                epsilon.append(ADAM_EPSILON / m)
+            column = {"dtype": stack.dtype, "device": stack.device}
+            self.rates[role] = torch.tensor(rates, **column).view(-1, 1, 1)
+            self.epsilon[role] = torch.tensor(epsilon, **column).view(-1, 1, 1)
+        self.trained = {role for role, rate in self.rates.items() if bool((rate != 0).any())}
+        self.moments: dict[Role, list[tuple[Tensor, Tensor]]] = {}
+        if optimizer == "adam":
+            self.moments = {
+                role: [(torch.zeros_like(w), torch.zeros_like(w)) for w in stack.weights[role]]
+                for role in self.trained
+            }
+
+    def update(self, gradient: LayerGradient) -> None:
+        """One step on one layer, in place."""
+        role, layer = gradient.role, gradient.layer
+        if role not in self.trained:
+            return
+        if self.kind == "sgd":
+            error = gradient.error * (-self.per_batch * self.rates[role])
+            self.stack.add_to_weight(role, layer, error, gradient.feature)
+        else:
+            self._adam(role, layer, gradient)
+
+    def _adam(self, role: Role, layer: int, gradient: LayerGradient) -> None:
+        slope = torch.bmm(gradient.error.transpose(1, 2), gradient.feature).mul_(self.per_batch)
+        first, second = self.moments[role][layer]
+        beta_1, beta_2 = ADAM_BETAS
+        first.lerp_(slope, 1 - beta_1)
+        second.mul_(beta_2).addcmul_(slope, slope, value=1 - beta_2)
+        spread = (second / (1 - beta_2**self.step)).sqrt_().add_(self.epsilon[role])
+        change = (first / spread).mul_(self.rates[role] / (beta_1**self.step - 1))
+        self.stack.weights[role][layer].add_(change)
+        if role in self.stack.backward_copy:
+            self.stack.backward_copy[role][layer].add_(change[self.stack.standard :])
+
+    def keep(self, index: Tensor) -> None:
+        for table in (self.rates, self.epsilon):
+            for role in table:
+                table[role] = table[role].index_select(0, index)
+        for layers in self.moments.values():
+            layers[:] = [(a.index_select(0, index), b.index_select(0, index)) for a, b in layers]
+
+
+class Trainer:
+    """The state of one stack in training; :func:`train` drives it.
+
+    ``alive`` maps slots of the stack to indices of ``members``.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        members: Sequence[Member],
+        data: TrainingData,
+        *,
+        loss: str,
+        optimizer: str,
+        root_seed: int,
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ) -> None:
+        self.architecture, self.members, self.loss = architecture, list(members), loss
+        self.alive = sorted(range(len(members)), key=lambda m: COUPLINGS.index(members[m].coupling))
+        ordered = [members[m] for m in self.alive]
+        sizes = (architecture.width, architecture.depth, architecture.input_dim)
+        scales = [
+            PARAMETRIZATIONS[m.parametrization].scales(
+                *sizes, horizon=architecture.horizon, optimizer=optimizer, correction=m.correction
+            )
+            for m in ordered
+        ]
+        self.stack = Stack(
+            architecture,
+            scales,
+            [m.seed for m in ordered],
+            [m.coupling for m in ordered],
+            root_seed=root_seed,
+            device=device,
+            dtype=dtype,
+        )
+        self._load(data, ordered)
+        self.optimizer = _Optimizer(self.stack, ordered, optimizer, self.batch_size)
+        self.trace = Trace(self.stack, self.batch_size)
+        self.step = 0
+        self.loss_sum = torch.zeros(len(ordered), dtype=dtype, device=device)
+        self.first_loss: dict[int, float] = {}
+
+    def _load(self, data: TrainingData, ordered: Sequence[Member]) -> None:
+        """Put samples and batch order on the device, so that a step moves nothing."""
+        seeds = sorted({m.seed for m in ordered})
+        shared = not isinstance(data.batches, Mapping)
+        order = [data.batches] if shared else [data.batches[seed] for seed in seeds]
+        self.order = torch.as_tensor(np.stack(order), device=self.stack.device)
+        slots = [0 if shared else seeds.index(m.seed) for m in ordered]
+        self.order_of = torch.tensor(slots, device=self.stack.device)
+        self.steps, self.batch_size = self.order.shape[1:]
+        self.inputs, self.targets = self.place(data.inputs, data.targets)
+        self.evaluation = {
+            split: self.place(*samples) for split, samples in data.evaluation.items()
+        }
+        self.probe = None if data.probe is None else self.place(*data.probe)
+
+    def place(self, inputs: np.ndarray, targets: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Inputs (N, d) and targets as values (N, C), on the stack's device."""
+        values = as_values(targets, self.architecture.outputs)
+        where = {"device": self.stack.device, "dtype": self.stack.dtype}
+        return torch.as_tensor(np.asarray(inputs), **where), torch.as_tensor(values, **where)
+
+    def advance(self) -> None:
+        """One optimizer step for every member; no synchronisation with the host."""
+        batch = self.order[:, self.step].index_select(0, self.order_of)
+        f = self.stack.forward(self.inputs[batch], self.trace)
+        loss, chi = loss_and_chi(f, self.targets[batch], self.loss)
+        self.loss_sum += loss.mean(1)
+        self.optimizer.step += 1
+        self.stack.backward(chi, self.trace, self.optimizer.update)
+        self.step += 1
+
+    def evaluate(self, inputs: Tensor, targets: Tensor, chunk: int = 256) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy (members,) over the samples (N, d), (N, C)."""
+        loss = torch.zeros(self.stack.members, dtype=self.stack.dtype, device=self.stack.device)
+        hits = torch.zeros_like(loss)
+        for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
+            f = self.stack.forward(self.expand(x))
+            loss += loss_and_chi(f, y, self.loss)[0].sum(1)
+            hits += (f.argmax(-1) == y.argmax(-1)).sum(1)
+        return loss / len(inputs), hits / len(inputs)
+
+    def expand(self, x: Tensor) -> Tensor:
+        """Samples (N, d) seen by every member: (members, N, d), without a copy."""
+        return x.expand(self.stack.members, *x.shape)
+
+    def find_diverged(self, losses: Iterable[Tensor]) -> list[int]:
+        """Slots with a loss that is not finite or beyond DIVERGENCE_FACTOR times the first one."""
+        worst = torch.stack(list(losses)).double().cpu().numpy()
+        diverged = []
+        for slot, member in enumerate(self.alive):
+            column = worst[:, slot]
+            limit = DIVERGENCE_FACTOR * self.first_loss.setdefault(member, float(column.max()))
+            if not (np.isfinite(column).all() and column.max() <= limit):
+                diverged.append(slot)
+        return diverged
+
+    def drop(self, slots: Sequence[int]) -> None:
+        """Take these slots out of the stack for good."""
+        gone = set(slots)
+        rest = [slot for slot in range(self.stack.members) if slot not in gone]
+        index = torch.tensor(rest, dtype=torch.long, device=self.stack.device)
+        self.stack.keep(rest)
+        self.optimizer.keep(index)
+        self.order_of = self.order_of.index_select(0, index)
+        self.loss_sum = self.loss_sum.index_select(0, index)
+        self.alive = [self.alive[slot] for slot in rest]
+        self.trace = Trace(self.stack, self.batch_size)
+
+
+class _Recorder:
+    """Turns what is measured at the logged steps into rows."""
+
+    def __init__(self, trainer: Trainer, probes: Sequence[str]) -> None:
+        self.trainer = trainer
+        self.probes = [probing.PROBES[name](trainer) for name in probes if name != "outputs"]
+        self.keep_outputs = "outputs" in probes
+        self.rows: list[dict[str, Any]] = []
+        self.outputs: dict[tuple[int, int], np.ndarray] = {}
+        self.last: dict[int, dict[tuple[str, str], float]] = {}
+        self.last_step = 0
+
+    def record(self) -> None:
+        trainer = self.trainer
+        measured, losses = self._measure()
+        for slot in range(trainer.stack.members):
+            values = {key: float(column[slot]) for key, column in measured.items()}
+            self.last[trainer.alive[slot]] = values
+        gone = trainer.find_diverged(losses)
+        for slot, member in enumerate(trainer.alive):
+            self._add(member, self.last[member], diverged=slot in gone)
+        for member in set(range(len(trainer.members))) - set(trainer.alive):
+            nothing = dict.fromkeys(self.last[member], float("nan"))
+            self._add(member, nothing, diverged=True)
+        if gone:
+            trainer.drop(gone)
+        self.last_step = trainer.step
+        trainer.loss_sum.zero_()
+
+    def _measure(self) -> tuple[dict[tuple[str, str], np.ndarray], list[Tensor]]:
+        trainer = self.trainer
+        columns: dict[tuple[str, str], Tensor] = {}
+        losses = []
+        for split, samples in trainer.evaluation.items():
+            columns[split, "loss"], columns[split, "accuracy"] = trainer.evaluate(*samples)
+            losses.append(columns[split, "loss"])
+        if trainer.step > self.last_step:
+            columns["batch", "loss"] = trainer.loss_sum / (trainer.step - self.last_step)
+            losses.append(columns["batch", "loss"])
+        for probe in self.probes:
+            for metric, column in probe.measure().items():
+                columns["probe", metric] = column
+        if self.keep_outputs:
+            self._record_outputs()
+        flops = trainer.step * trainer.architecture.training_flops(trainer.batch_size)
+        measured = {key: column.double().cpu().numpy() for key, column in columns.items()}
+        measured["none", "flops"] = np.full(trainer.stack.members, float(flops))
+        return measured, losses
+
+    def _record_outputs(self) -> None:
+        f = (
+            self.trainer.stack.forward(self.trainer.expand(self.trainer.probe[0]))
+            .double()
+            .cpu()
+            .numpy()
+        )
+        for slot, member in enumerate(self.trainer.alive):
+            self.outputs[member, self.trainer.step] = f[slot]
+
+    def _add(self, member: int, values: Mapping[tuple[str, str], float], *, diverged: bool) -> None:
+        for (split, metric), value in values.items():
+            self.rows.append(
+                {
+                    "member": member,
+                    "step": self.trainer.step,
+                    "split": split,
+                    "metric": metric,
+                    "value": value if isfinite(value) else float("nan"),
+                    "diverged": diverged,
+                }
+            )
+
+
+def train(
+    architecture: Architecture,
+    members: Sequence[Member],
+    data: TrainingData,
+    *,
+    loss: str = "cross_entropy",
+    optimizer: str = "sgd",
+    root_seed: int = 0,
+    log_steps: Sequence[int] | None = None,
+    probes: Sequence[str] = (),
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    members_at_once: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> TrainingResult:
+    """Train all ``members`` of one shape on the steps of ``data.batches``.
+
+    ``log_steps``: steps at which rows are written (value before that step; K, the number of steps, is
+    the trained network), by default 0 and K. ``probes``: names from :data:`nfd.probes.PROBES`.
+    ``members_at_once`` bounds how many are stacked (default: all); it changes no number.
+    ``progress`` is called with the number of member-steps done since its last call.
+
+    Raises ValueError naming the argument at fault.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss: {loss!r} is not one of {', '.join(LOSSES)}")
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer: {optimizer!r} is not one of {', '.join(OPTIMIZERS)}")
+    if not members:
+        raise ValueError("members: at least one network is needed")
+    unknown = [name for name in probes if name not in probing.PROBES and name != "outputs"]
+    if unknown:
+        raise ValueError(f"probes: {unknown} not among outputs, {', '.join(probing.PROBES)}")
+    if probes and data.probe is None:
+        raise ValueError("probes: data.probe holds no samples to look at")
+    start = perf_counter()
+    result = TrainingResult(list(members), [], {})
+    chunk = members_at_once or len(members)
+    for first in range(0, len(members), chunk):
+        part = _train_together(
+            Trainer(
+                architecture,
+                members[first : first + chunk],
+                data,
+                loss=loss,
+                optimizer=optimizer,
+                root_seed=root_seed,
+                device=device,
+                dtype=dtype,
+            ),
+            log_steps,
+            probes,
+            progress,
+        )
+        result.rows += [{**row, "member": row["member"] + first} for row in part.rows]
+        result.outputs |= {(m + first, step): f for (m, step), f in part.outputs.items()}
+    return replace(result, wall_time_s=perf_counter() - start)
+
+
+def _train_together(
+    trainer: Trainer,
+    log_steps: Sequence[int] | None,
+    probes: Sequence[str],
+    progress: Callable[[int], None] | None,
+) -> _Recorder:
+    recorder = _Recorder(trainer, probes)
+    for target in sorted({*(log_steps or (0, trainer.steps)), trainer.steps}):
+        while trainer.step < target and trainer.alive:
+            trainer.advance()
+            if progress:
+                progress(len(trainer.members))
+        if not trainer.alive:
+            if progress:
+                progress(len(trainer.members) * (target - trainer.step))
+            trainer.step = target
+        recorder.record()
+    return recorder
