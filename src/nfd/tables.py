@@ -5,7 +5,6 @@ Every result is a Parquet file in long form: one row per number, with the column
 carries the provenance (:func:`provenance`). A file exists under its name only when it is whole.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -86,12 +85,6 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def config_digest(config: Mapping[str, Any]) -> str:
-    """Short digest of a (nested) configuration: the same settings give the same digest."""
-    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
 def code_version() -> str:
     """Commit of the code, with '-dirty' if changed; 'unknown' outside a git checkout."""
     here = Path(__file__).parent
@@ -136,9 +129,16 @@ def _checked(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
         holes = [name for name in plain if name != "value" and frame[name].isna().any()]
         raise TableError(f"table columns {holes}: missing values; only 'value' may be NaN")
     try:
-        return frame.astype(plain)
+        typed = frame.astype(plain)
     except (TypeError, ValueError) as error:
         raise TableError(f"table columns have the wrong type: {error}") from error
+    # pandas cuts 0.5 to the integer 0 and takes any text for True without a word.
+    exact = [name for name, kind in plain.items() if kind in ("int64", "bool")]
+    changed = [name for name in exact if not (typed[name] == frame[name]).all()]
+    if changed:
+        kinds = {name: plain[name] for name in changed}
+        raise TableError(f"table columns have the wrong type: expected {kinds}")
+    return typed
 
 
 def _write(frame: pd.DataFrame, path: str | Path, facts: Mapping[str, str]) -> None:

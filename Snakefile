@@ -1,0 +1,34 @@
+# The replication of arXiv:2512.21075, from data to verdicts. README.md shows how to use it.
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/limit.smk"
+include: "workflow/rules/claims.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+    data,
+    train,
+    limits,
+    figures,
+    claims,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.figures.input,
+        rules.claims.input,

@@ -1,0 +1,163 @@
+"""One job from its settings to its tables: what scripts/train.py and scripts/simulate_limit.py call.
+
+``settings`` are those of :mod:`nfd.experiments`: all that a job's numbers depend on, besides the data.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nfd.datasets import DataError, PreparedData
+from nfd.experiments import CPU_STACK_BYTES, TrainingJob
+from nfd.resnet import Architecture
+from nfd.training import Member, TrainingData, draw_batches, log_spaced_steps, train
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+Tables = tuple[pd.DataFrame, pd.DataFrame]
+
+
+# Share of a GPU's free memory that a stack may take.
+GPU_SHARE = 0.6
+
+
+class DeviceError(RuntimeError):
+    """A device that was asked for and is not there."""
+
+
+def use_device(name: str, threads: int, tf32: bool) -> torch.device:
+    """Set up 'cpu' or 'cuda' with ``threads`` CPU threads. Raises DeviceError if there is no GPU."""
+    torch.set_num_threads(threads)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("device: cuda was asked for, but torch sees no GPU; use cpu or auto")
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    return torch.device(name)
+
+
+def stack_budget(device: torch.device) -> int:
+    """Bytes that the networks trained together may take on this device."""
+    if device.type == "cuda":
+        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+    return CPU_STACK_BYTES
+
+
+def describe_device(device: torch.device) -> str:
+    """Name of the device for the provenance."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def job_members(settings: Mapping[str, Any]) -> list[Member]:
+    """All networks of a training job."""
+    return [
+        Member(
+            network["parametrization"],
+            rate,
+            seed,
+            coupling,
+            tuple(network["trainable"]),
+            network["correction"],
+        )
+        for network in settings["networks"]
+        for coupling, rate, seed in product(
+            network["couplings"], network["learning_rates"], settings["seeds"]
+        )
+    ]
+
+
+def job_data(settings: Mapping[str, Any], data: PreparedData) -> TrainingData:
+    """Samples, batch order, and the samples that are evaluated and probed."""
+    n_train = settings["train_size"] or len(data.train_labels)
+    if n_train > len(data.train_labels):
+        raise DataError(
+            f"train_size {n_train}: {data.label} has {len(data.train_labels)} training images"
+        )
+    x, y = data.train_inputs[:n_train], data.train_labels[:n_train]
+    seen, probed = settings["evaluation_size"], settings["probe_size"]
+    return TrainingData(
+        x,
+        y,
+        job_batches(settings, n_train),
+        {
+            "train": (x[:seen], y[:seen]),
+            "test": (data.test_inputs[:seen], data.test_labels[:seen]),
+        },
+        (data.test_inputs[:probed], data.test_labels[:probed]),
+    )
+
+
+def job_batches(settings: Mapping[str, Any], n_train: int) -> np.ndarray | dict[int, np.ndarray]:
+    """Sample ids per step: (steps, batch), or one such array per seed."""
+    sizes = (n_train, settings["batch_size"], settings["steps"], settings["root_seed"])
+    if settings["data_order"] == "shared":
+        return draw_batches(*sizes, "shared")
+    return {seed: draw_batches(*sizes, seed) for seed in settings["seeds"]}
+
+
+def run_training(
+    experiment: str,
+    settings: Mapping[str, Any],
+    data: PreparedData,
+    *,
+    device: torch.device,
+    progress: Callable[[int], None] | None = None,
+) -> Tables:
+    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.tables`."""
+    architecture = Architecture(
+        data.input_dim,
+        len(data.classes),
+        settings["width"],
+        settings["depth"],
+        settings["block_layers"],
+        settings["skip"],
+        settings["activation"],
+        settings["horizon"],
+    )
+    members = job_members(settings)
+    result = train(
+        architecture,
+        members,
+        job_data(settings, data),
+        loss=settings["loss"],
+        optimizer=settings["optimizer"],
+        root_seed=settings["root_seed"],
+        log_steps=log_spaced_steps(settings["steps"], settings["log_points"]),
+        probes=settings["probes"],
+        device=device,
+        dtype=DTYPES[settings["precision"]],
+        members_at_once=TrainingJob(experiment, "", settings).members_at_once(stack_budget(device)),
+        progress=progress,
+    )
+    identity = pd.DataFrame([_identity(experiment, settings, member) for member in members])
+    rows = pd.DataFrame(result.rows)
+    results = _joined(identity, rows)
+    flat = [
+        {"member": member, "step": step, "outputs": f.ravel().astype(np.float32)}
+        for (member, step), f in result.outputs.items()
+    ]
+    outputs = _joined(identity, pd.DataFrame(flat, columns=["member", "step", "outputs"]))
+    return results, outputs
+
+
+def _identity(experiment: str, settings: Mapping[str, Any], member: Member) -> dict[str, Any]:
+    shape = ("block_layers", "skip", "activation", "loss", "optimizer", "width", "depth")
+    return {
+        "experiment": experiment,
+        "source": "network",
+        **{key: settings[key] for key in shape},
+        "parametrization": member.parametrization,
+        "correction": member.correction,
+        "trainable": "+".join(member.trainable),
+        "coupling": member.coupling,
+        "learning_rate": member.learning_rate,
+        "seed": member.seed,
+    }
+
+
+def _joined(identity: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` with the identity of their member in front."""
+    chosen = identity.iloc[rows["member"]].reset_index(drop=True)
+    return pd.concat([chosen, rows.drop(columns="member").reset_index(drop=True)], axis=1)

@@ -1,0 +1,65 @@
+# What all rules share: the checked configuration, the list of jobs, and every path.
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from nfd import catalogue, experiments
+from nfd.datasets import DataError, check_settings
+
+try:
+    CONFIG = experiments.check(config)
+    check_settings(CONFIG["dataset"])
+except (experiments.ConfigError, DataError) as error:
+    raise WorkflowError(str(error)) from None
+
+PRESET = CONFIG["preset"]
+RESULTS = f"results/{PRESET}"
+FIGURES = f"figures/{PRESET}"
+LOGS = f"logs/{PRESET}"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+DATA = f"{RESULTS}/data.npz"
+CLAIMS_TABLE = f"{RESULTS}/claims.csv"
+ENVIRONMENT = "../../envs/nfd.yaml"
+FORMATS = ("pdf", "png", "svg", "csv")
+
+TRAINING_JOBS, LIMIT_JOBS = (
+    {(job.experiment, job.name): job for job in jobs} for jobs in experiments.expand(CONFIG)
+)
+# Figures whose experiments are all switched on.
+SHOWN = [
+    name
+    for name, figure in catalogue.FIGURES.items()
+    if set(figure.experiments) <= set(CONFIG["experiments"])
+]
+ON_GPU = CONFIG["device"] == "cuda" or (
+    CONFIG["device"] == "auto" and Path("/proc/driver/nvidia/version").exists()
+)
+
+
+wildcard_constraints:
+    experiment="[a-z][a-z0-9_]*",
+    job="[a-z0-9_]+",
+    figure="[a-z][a-z0-9_]*",
+
+
+def source(*modules):
+    """Files of the package that a rule's numbers depend on; Snakemake compares their content."""
+    return [f"src/nfd/{module}.py" for module in modules]
+
+
+def tables_of(experiment):
+    """All result tables of an experiment, of networks and of limits."""
+    runs = [f"{RESULTS}/runs/{e}/{n}.parquet" for e, n in TRAINING_JOBS if e == experiment]
+    limits = [f"{RESULTS}/limits/{e}/{n}.parquet" for e, n in LIMIT_JOBS if e == experiment]
+    return runs + limits
+
+
+def outputs_of(experiment):
+    """The tables of network outputs that lie beside the result tables."""
+    return [path.replace(".parquet", ".outputs.parquet") for path in tables_of(experiment)]
+
+
+def evidence_inputs(wildcards):
+    """What a figure's evidence is computed from."""
+    names = catalogue.FIGURES[wildcards.figure].experiments
+    return [path for name in names for path in tables_of(name)]

@@ -1,0 +1,35 @@
+def limit_job(wildcards):
+    return LIMIT_JOBS[wildcards.experiment, wildcards.job]
+
+
+rule limits:
+    input:
+        [f"{RESULTS}/limits/{experiment}/{name}.parquet" for experiment, name in LIMIT_JOBS],
+
+
+rule simulate_limit:
+    input:
+        data=DATA,
+        code=source("parametrization", "gaussian", "limit", "runs", "seeds"),
+    output:
+        results=f"{RESULTS}/limits/{{experiment}}/{{job}}.parquet",
+        outputs=f"{RESULTS}/limits/{{experiment}}/{{job}}.outputs.parquet",
+    log:
+        f"{LOGS}/limits/{{experiment}}/{{job}}.log",
+    benchmark:
+        f"{BENCHMARKS}/limits/{{experiment}}/{{job}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: CONFIG["threads_per_job"]
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * limit_job(wildcards).memory_mb,
+        runtime=lambda wildcards, attempt: attempt * limit_job(wildcards).runtime_min,
+        gpu=int(ON_GPU),
+    params:
+        settings=lambda wildcards: experiments.as_argument(limit_job(wildcards).settings),
+    message:
+        "Simulating the limit of {wildcards.experiment}: {wildcards.job}"
+    shell:
+        "python scripts/simulate_limit.py --experiment {wildcards.experiment}"
+        " --settings {params.settings:q} --data {input.data:q} --results {output.results:q}"
+        " --outputs {output.outputs:q} --gpus {resources.gpu} --threads {threads} > {log:q} 2>&1"

@@ -1,0 +1,37 @@
+def training_job(wildcards):
+    return TRAINING_JOBS[wildcards.experiment, wildcards.job]
+
+
+rule train:
+    input:
+        [path for experiment in CONFIG["experiments"] for path in tables_of(experiment)],
+
+
+# The settings are all a job depends on besides data and code. Device and threads change the time it
+# takes and the last bits of its numbers, so they are resources: changing them reruns nothing.
+rule train_networks:
+    input:
+        data=DATA,
+        code=source("parametrization", "resnet", "training", "probes", "runs", "seeds"),
+    output:
+        results=f"{RESULTS}/runs/{{experiment}}/{{job}}.parquet",
+        outputs=f"{RESULTS}/runs/{{experiment}}/{{job}}.outputs.parquet",
+    log:
+        f"{LOGS}/runs/{{experiment}}/{{job}}.log",
+    benchmark:
+        f"{BENCHMARKS}/runs/{{experiment}}/{{job}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: CONFIG["threads_per_job"]
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * training_job(wildcards).memory_mb,
+        runtime=lambda wildcards, attempt: attempt * training_job(wildcards).runtime_min,
+        gpu=int(ON_GPU),
+    params:
+        settings=lambda wildcards: experiments.as_argument(training_job(wildcards).settings),
+    message:
+        "Training {wildcards.experiment}: {wildcards.job}"
+    shell:
+        "python scripts/train.py --experiment {wildcards.experiment}"
+        " --settings {params.settings:q} --data {input.data:q} --results {output.results:q}"
+        " --outputs {output.outputs:q} --gpus {resources.gpu} --threads {threads} > {log:q} 2>&1"
