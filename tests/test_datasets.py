@@ -18,7 +18,7 @@ from data_server import CIFAR10_CLASSES, cifar10_files, md5, serving, tar_gz
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from nfd.datasets import DataError, balanced_order, check_settings, load, prepare, save
+from nfd.datasets import DataError, _scaling, balanced_order, check_settings, load, prepare, save
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "prepare_data.py"
 
@@ -100,6 +100,15 @@ def test_training_inputs_have_unit_mean_square_and_centred_channels(digits, imag
         # Negative control: the test set is scaled with the training set's numbers, not its own.
         test = data.test_inputs.astype(np.float64)
         assert abs(np.mean(test**2) - 1) > 1e-4
+
+
+def test_sums_over_a_large_set_do_not_overflow():
+    # 20 million pixels, a tenth of them 0 and the rest 255: the sum exceeds 32 bits.
+    pixels = np.full((78_120, 16, 16, 1), 255, dtype=np.uint8)
+    pixels[::10] = 0
+    mean, scale = _scaling(pixels)
+    assert mean == pytest.approx([0.9 * 255], rel=1e-12)
+    assert scale == pytest.approx(1 / (0.3 * 255), rel=1e-12)
 
 
 # ---- order and subsets ---------------------------------------------------------------------------
