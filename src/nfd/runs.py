@@ -51,7 +51,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def job_members(settings: Mapping[str, Any]) -> list[Member]:
-    """All networks of a training job."""
+    """All networks of a training job, those of one seed together: they share initial weights."""
     return [
         Member(
             network["parametrization"],
@@ -61,10 +61,8 @@ def job_members(settings: Mapping[str, Any]) -> list[Member]:
             tuple(network["trainable"]),
             network["correction"],
         )
-        for network in settings["networks"]
-        for coupling, rate, seed in product(
-            network["couplings"], network["learning_rates"], settings["seeds"]
-        )
+        for seed, network in product(settings["seeds"], settings["networks"])
+        for coupling, rate in product(network["couplings"], network["learning_rates"])
     ]
 
 

@@ -4,7 +4,7 @@ def training_job(wildcards):
 
 rule train:
     input:
-        [path for experiment in CONFIG["experiments"] for path in tables_of(experiment)],
+        [f"{RESULTS}/runs/{experiment}/{name}.parquet" for experiment, name in TRAINING_JOBS],
 
 
 # The settings are all a job depends on besides data and code. Device and threads change the time it
