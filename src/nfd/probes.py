@@ -46,7 +46,7 @@ class _ByMember:
 
     def slots(self) -> Tensor:
         slots = [self.alive_at_start.index(member) for member in self.trainer.alive]
-        return torch.tensor(slots, device=self.trainer.stack.device)
+        return torch.tensor(slots, dtype=torch.long, device=self.trainer.stack.device)
 
 
 class OutputChange(_ByMember):
@@ -138,7 +138,7 @@ class Coupling(_ByMember):
     def measure(self) -> dict[str, Tensor]:
         from nfd.training import loss_and_chi
 
-        stack, a = self.trainer.stack, self.trainer.stack.architecture
+        stack = self.trainer.stack
         f, trace = _trace(self.trainer)
         chi = loss_and_chi(f, self.trainer.probe[1], self.trainer.loss)[1]
         products: list[Tensor] = []
@@ -166,7 +166,11 @@ class Kernel:
 
     def measure(self) -> dict[str, Tensor]:
         h = _trace(self.trainer)[1].final.double() / sqrt(self.trainer.architecture.width)
-        return {"kernel_min_eigenvalue": torch.linalg.eigvalsh(h @ h.mT)[:, 0]}
+        kernel = h @ h.mT
+        # A diverged member must not stop the others, and eigvalsh raises where a number is missing.
+        finite = kernel.isfinite().flatten(1).all(1)
+        least = torch.linalg.eigvalsh(kernel.where(finite.view(-1, 1, 1), 0.0))[:, 0]
+        return {"kernel_min_eigenvalue": least.where(finite, torch.nan)}
 
 
 PROBES = {

@@ -96,7 +96,7 @@ def draw_batches(
     if batch_size > samples:
         raise ValueError(f"batch_size: {batch_size} exceeds the {samples} training samples")
     per_epoch = samples // batch_size
-    epochs = -(-steps // per_epoch)
+    epochs = max(-(-steps // per_epoch), 1)
     order = [
         generator(root_seed, "batches", seed, epoch).permutation(samples)[: per_epoch * batch_size]
         for epoch in range(epochs)
@@ -248,6 +248,9 @@ class Trainer:
         """Put samples and batch order on the device, so that a step moves nothing."""
         seeds = sorted({m.seed for m in ordered})
         shared = not isinstance(data.batches, Mapping)
+        lacking = [] if shared else [seed for seed in seeds if seed not in data.batches]
+        if lacking:
+            raise ValueError(f"batches: none given for seed {lacking[0]}")
         order = [data.batches] if shared else [data.batches[seed] for seed in seeds]
         self.order = torch.as_tensor(np.stack(order), device=self.stack.device)
         slots = [0 if shared else seeds.index(m.seed) for m in ordered]
@@ -262,8 +265,11 @@ class Trainer:
     def place(self, inputs: np.ndarray, targets: np.ndarray) -> tuple[Tensor, Tensor]:
         """Inputs (N, d) and targets as values (N, C), on the stack's device."""
         values = as_values(targets, self.architecture.outputs)
+        inputs, d = np.asarray(inputs), self.architecture.input_dim
+        if inputs.shape[1] != d:
+            raise ValueError(f"inputs: {inputs.shape[1]} columns for input_dim {d}")
         where = {"device": self.stack.device, "dtype": self.stack.dtype}
-        return torch.as_tensor(np.asarray(inputs), **where), torch.as_tensor(values, **where)
+        return torch.as_tensor(inputs, **where), torch.as_tensor(values, **where)
 
     def advance(self) -> None:
         """One optimizer step for every member; no synchronisation with the host."""
@@ -291,7 +297,10 @@ class Trainer:
 
     def find_diverged(self, losses: Iterable[Tensor]) -> list[int]:
         """Slots with a loss that is not finite or beyond DIVERGENCE_FACTOR times the first one."""
-        worst = torch.stack(list(losses)).double().cpu().numpy()
+        losses = list(losses)
+        if not losses:  # step 0 without evaluation samples
+            return []
+        worst = torch.stack(losses).double().cpu().numpy()
         diverged = []
         for slot, member in enumerate(self.alive):
             column = worst[:, slot]
@@ -394,7 +403,7 @@ def train(
     loss: str = "cross_entropy",
     optimizer: str = "sgd",
     root_seed: int = 0,
-    log_steps: Sequence[int] | None = None,
+    log_steps: Sequence[int] = (),
     probes: Sequence[str] = (),
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -404,7 +413,7 @@ def train(
     """Train all ``members`` of one shape on the steps of ``data.batches``.
 
     ``log_steps``: steps at which rows are written (value before that step; K, the number of steps, is
-    the trained network), by default 0 and K. ``probes``: names from :data:`nfd.probes.PROBES`.
+    the trained network), besides 0 and K, which always are. ``probes``: names from :data:`nfd.probes.PROBES`.
     ``members_at_once`` bounds how many are stacked (default: all); it changes no number.
     ``progress`` is called with the number of member-steps done since its last call.
 
@@ -447,12 +456,16 @@ def train(
 
 def _train_together(
     trainer: Trainer,
-    log_steps: Sequence[int] | None,
+    log_steps: Sequence[int],
     probes: Sequence[str],
     progress: Callable[[int], None] | None,
 ) -> _Recorder:
+    outside = [step for step in log_steps if not 0 <= step <= trainer.steps]
+    if outside:
+        raise ValueError(f"log_steps: {outside[0]} is not one of the steps 0..{trainer.steps}")
     recorder = _Recorder(trainer, probes)
-    for target in sorted({*(log_steps or (0, trainer.steps)), trainer.steps}):
+    # Step 0 always, for divergence is measured against the loss there.
+    for target in sorted({0, *log_steps, trainer.steps}):
         while trainer.step < target and trainer.alive:
             trainer.advance()
             if progress:
