@@ -397,11 +397,20 @@ def _limit_jobs(
                     "depth": depth,
                     "coupling": coupling,
                     "block_layers": block_layers,
+                    "skip": True,
+                    "optimizer": "sgd",
+                    "noise_depth": _common_noise(limit["depths"], depth),
                     "seeds": seed_list(limit.get("seeds", settings["seeds"])),
                     **_common(config, settings),
                 }
                 name = f"network{number}_particles{limit['particles']}_depth{depth}_{coupling}"
                 yield LimitJob(experiment, name, job)
+
+
+def _common_noise(depths: Sequence[int], depth: int) -> int:
+    """Depths that divide the largest share its noise, so that their differences are less noisy."""
+    finest = max(depths)
+    return finest if all(finest % d == 0 for d in depths) else depth
 
 
 def as_argument(settings: Mapping[str, Any]) -> str:

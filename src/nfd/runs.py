@@ -13,8 +13,9 @@ import torch
 
 from nfd.datasets import DataError, PreparedData
 from nfd.experiments import CPU_STACK_BYTES, TrainingJob
+from nfd.limit import LimitProblem, LimitTrajectory, simulate_limit
 from nfd.resnet import Architecture
-from nfd.training import Member, TrainingData, draw_batches, log_spaced_steps, train
+from nfd.training import Member, TrainingData, as_values, draw_batches, log_spaced_steps, train
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Tables = tuple[pd.DataFrame, pd.DataFrame]
@@ -140,12 +141,96 @@ def run_training(
     return results, outputs
 
 
+def limit_problem(
+    settings: Mapping[str, Any], data: PreparedData, learning_rate: float
+) -> LimitProblem:
+    """The problem whose infinite-width limit belongs to an experiment's networks.
+
+    Its samples are the training samples followed by the test samples that are evaluated or probed.
+    """
+    n_train, probed = settings["train_size"], settings["probe_size"]
+    data = data.subset(
+        n_train, min(max(probed, settings["evaluation_size"]), len(data.test_labels))
+    )
+    targets = np.concatenate([data.train_labels, data.test_labels])
+    return LimitProblem(
+        inputs=np.concatenate([data.train_inputs, data.test_inputs]),
+        targets=as_values(targets, len(data.classes)),
+        batches=job_batches(settings, n_train),
+        depth=settings["depth"],
+        learning_rate=learning_rate,
+        horizon=settings["horizon"],
+        activation=settings["activation"],
+        block_layers=settings["block_layers"],
+        loss=settings["loss"],
+        parametrization=settings["parametrization"],
+        correction=settings["correction"],
+        trainable=settings["trainable"],
+        coupling=settings["coupling"],
+        probes=n_train + np.arange(probed),
+    )
+
+
+def run_limit(
+    experiment: str,
+    settings: Mapping[str, Any],
+    data: PreparedData,
+    *,
+    device: torch.device,
+    progress: Callable[[int], None] | None = None,
+) -> Tables:
+    """Simulate a job's limit for each learning rate and seed. Returns (results, outputs)."""
+    results, outputs = [], []
+    for rate, seed in product(settings["learning_rates"], settings["seeds"]):
+        problem = limit_problem(settings, data, rate)
+        trajectory = simulate_limit(
+            problem,
+            settings["particles"],
+            seed,
+            device=str(device),
+            dtype=DTYPES[settings["precision"]],
+            noise_depth=settings["noise_depth"],
+        )
+        identity = {
+            **_shape(experiment, "limit", {**settings, "width": settings["particles"]}),
+            **{key: settings[key] for key in ("parametrization", "correction", "coupling")},
+            "trainable": "+".join(settings["trainable"]),
+            "learning_rate": rate,
+            "seed": seed,
+        }
+        for step in log_spaced_steps(settings["steps"], settings["log_points"]):
+            at = {**identity, "step": step}
+            diverged = trajectory.diverged_at is not None and step >= trajectory.diverged_at
+            for (split, metric), values in _limit_metrics(trajectory).items():
+                row = {"split": split, "metric": metric, "value": values[step]}
+                results.append({**at, **row, "diverged": diverged})
+            probed = trajectory.outputs[step, problem.probe_ids].ravel()
+            outputs.append({**at, "outputs": probed.astype(np.float32)})
+        if progress:
+            progress(1)
+    return pd.DataFrame(results), pd.DataFrame(outputs)
+
+
+def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:
+    """(split, metric) -> values (K+1,), named as those of networks."""
+    probed = ("output_change", "coupling_layer", "coupling_accumulated", "kernel_min_eigenvalue")
+    metrics = {
+        ("train", "loss"): trajectory.train_losses,
+        ("test", "loss"): trajectory.test_losses,
+        **{("probe", name): getattr(trajectory, name) for name in probed},
+    }
+    # The coupling of two-layer blocks is not defined: all NaN, and no rows.
+    return {key: values for key, values in metrics.items() if not np.isnan(values).all()}
+
+
+def _shape(experiment: str, source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("block_layers", "skip", "activation", "loss", "optimizer", "width", "depth")
+    return {"experiment": experiment, "source": source, **{key: settings[key] for key in keys}}
+
+
 def _identity(experiment: str, settings: Mapping[str, Any], member: Member) -> dict[str, Any]:
-    shape = ("block_layers", "skip", "activation", "loss", "optimizer", "width", "depth")
     return {
-        "experiment": experiment,
-        "source": "network",
-        **{key: settings[key] for key in shape},
+        **_shape(experiment, "network", settings),
         "parametrization": member.parametrization,
         "correction": member.correction,
         "trainable": "+".join(member.trainable),
