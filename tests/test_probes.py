@@ -1,0 +1,241 @@
+"""The observables against brute force on small networks, and what is known about them exactly.
+
+Brute force: the numpy reference is trained alongside in float64, and every probe is computed again
+from its weights, sample by sample and layer by layer, as the definitions say. Tolerance 1e-9 of a
+number's size.
+"""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+import reference
+import torch
+
+from nfd.resnet import Architecture
+from nfd.training import Member, TrainingData, draw_batches, train
+
+STEPS = 4
+SHAPE = {"input_dim": 5, "outputs": 3, "width": 16, "depth": 3}
+KINDS = {"one-layer": {}, "two-layer": {"block_layers": 2}, "no-skip": {"skip": False}}
+MEMBERS = [
+    Member("depth_mup", 1.0, 0),
+    Member("complete_p", 0.5, 1, coupling="decoupled"),
+    Member("mup", 0.3, 1),
+    Member("depth_mup_corrected", 0.5, 2, coupling="decoupled"),
+    Member("standard", 0.03, 0, coupling="decoupled"),
+]
+
+
+def make_data(loss="mse"):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((20, 5))
+    y = rng.standard_normal((20, 3)) if loss == "mse" else rng.integers(0, 3, 20)
+    batches = draw_batches(20, 4, STEPS, 0, 0)
+    return TrainingData(x, y, batches, {"train": (x, y)}, (x[3:9], y[3:9]))
+
+
+def run(architecture, members, data, probes, *, loss="mse", steps=range(STEPS + 1)):
+    """(member, step, metric) -> value of the probes."""
+    result = train(
+        architecture,
+        members,
+        data,
+        loss=loss,
+        log_steps=steps,
+        probes=probes,
+        dtype=torch.float64,
+    )
+    return {
+        (row["member"], row["step"], row["metric"]): row["value"]
+        for row in result.rows
+        if row["split"] == "probe"
+    }
+
+
+def rms(values):
+    return sqrt(np.mean(np.square(values)))
+
+
+class BruteForce:
+    """One reference network in training, and the probes by their definitions."""
+
+    def __init__(self, architecture, member, data, loss):
+        self.a, self.member, self.data, self.loss = architecture, member, data, loss
+        fields = {key: getattr(architecture, key) for key in architecture.__dataclass_fields__}
+        self.network = reference.Network(
+            member.parametrization, seed=member.seed, coupling=member.coupling, **fields
+        )
+        one_hot = (lambda y: y) if loss == "mse" else (lambda y: np.eye(3)[y])
+        self.targets, self.probe = one_hot(data.targets), (data.probe[0], one_hot(data.probe[1]))
+        self.start = self.network.forward(self.probe[0])
+
+    def train_step(self, step):
+        ids = self.data.batches[step]
+        self.network.train_step(
+            self.data.inputs[ids], self.targets[ids], self.member.learning_rate, self.loss
+        )
+
+    def output_change(self):
+        return {"output_change": rms(self.network.forward(self.probe[0])[0] - self.start[0])}
+
+    def features(self):
+        net, n = self.network, self.a.width
+        own, inherited = {1: [], 2: []}, {1: [], 2: []}
+        stream = {1: np.zeros((6, n)), 2: np.zeros((6, n))}
+        for s, x in enumerate(self.probe[0]):
+            _, h, pre, z = net.forward(x[None])
+            for k in range(self.a.depth):
+                W, W0 = net.W["hidden_2"][k], net.W0["hidden_2"][k]
+                own[2].append((W - W0) @ z[k][0] / sqrt(n))
+                inherited[2].append(W0 @ (z[k][0] - self.start[3][k][s]) / sqrt(n))
+                stream[2][s] += net.block_scale * own[2][-1]
+                if self.a.block_layers == 2:
+                    W1, W10 = net.W["hidden_1"][k], net.W0["hidden_1"][k]
+                    own[1].append((W1 - W10) @ h[k][0] / sqrt(n))
+                    inherited[1].append(W10 @ (h[k][0] - self.start[1][k][s]) / sqrt(n))
+                    before = reference.phi(self.a.activation, pre[k][0] - own[1][-1])
+                    stream[1][s] += net.block_scale * W0 @ (z[k][0] - before) / sqrt(n)
+        found = {}
+        for j in (1, 2)[2 - self.a.block_layers :]:
+            found[f"own_change_{j}"], found[f"inherited_change_{j}"] = (
+                rms(own[j]),
+                rms(inherited[j]),
+            )
+            found[f"stream_change_{j}"] = rms(stream[j])
+        return found
+
+    def coupling(self):
+        net, n = self.network, self.a.width
+        c = []  # samples x layers
+        for x, y in zip(*self.probe, strict=True):
+            f, _, _, z = net.forward(x[None])
+            chi = reference.loss_and_chi(f, y[None], self.loss)[1]
+            g = [n * below[0] for below in net.backward(x[None], chi)[1]]
+            c.append(
+                [
+                    (net.W0["hidden_2"][k].T @ g[k + 1]) @ z[k][0] / n**1.5
+                    for k in range(self.a.depth)
+                ]
+            )
+        total = net.block_scale * np.sum(c, axis=1)
+        return {"coupling_layer": rms(c), "coupling_accumulated": rms(total)}
+
+    def kernel(self):
+        h = self.network.forward(self.probe[0])[1][-1]
+        return {"kernel_min_eigenvalue": np.linalg.eigvalsh(h @ h.T / self.a.width).min()}
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_probes_agree_with_brute_force(kind, activation, loss):
+    a = Architecture(**SHAPE, **KINDS[kind], activation=activation, horizon=1.5)
+    names = ["output_change", "features", "kernel", *(["coupling"] if kind != "two-layer" else [])]
+    data = make_data(loss)
+    found = run(a, MEMBERS, data, names, loss=loss)
+    brute = [BruteForce(a, member, data, loss) for member in MEMBERS]
+    compared = 0
+    for step in range(STEPS + 1):
+        for m, network in enumerate(brute):
+            for name in names:
+                for metric, expected in getattr(network, name)().items():
+                    assert found[m, step, metric] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+                    compared += 1
+            if step < STEPS:
+                network.train_step(step)
+    assert compared == len(found)
+    # Changes are of a size that a wrong number would show in.
+    changes = [value for (_, k, name), value in found.items() if "change" in name and k == STEPS]
+    assert min(changes) > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_changes_are_looked_up_by_member_after_others_have_been_dropped(kind):
+    """Two members diverge at different times; the rest keeps the numbers it has alone."""
+    a = Architecture(**SHAPE, **KINDS[kind])
+    wild = [Member("mup", 1e30, 5), Member("mup", 30.0, 6, coupling="decoupled")]
+    crowd = [wild[0], MEMBERS[0], MEMBERS[1], wild[1], MEMBERS[2]]
+    names = ["output_change", "features", "kernel"]
+    together, alone = run(a, crowd, make_data(), names), run(a, MEMBERS[:3], make_data(), names)
+    for (m, step, metric), value in alone.items():
+        assert together[(1, 2, 4)[m], step, metric] == value
+    assert np.isnan(together[0, STEPS, "output_change"])
+
+
+def test_at_initialisation_nothing_has_changed():
+    found = run(Architecture(**SHAPE, block_layers=2), MEMBERS, make_data(), ["features"])
+    at_start = {value for (_, step, _), value in found.items() if step == 0}
+    assert at_start == {0.0}
+
+
+def test_frozen_layers_have_no_own_change_but_inherit_one():
+    a = Architecture(**SHAPE, block_layers=2)
+    member = Member("mup", 0.3, 0, trainable=("hidden_2",))
+    found = run(a, [member], make_data(), ["features"])
+    assert found[0, STEPS, "own_change_1"] == 0
+    assert found[0, STEPS, "stream_change_1"] == 0
+    assert found[0, STEPS, "inherited_change_1"] > 1e-3
+    assert found[0, STEPS, "own_change_2"] > 1e-3
+
+
+def test_looking_changes_nothing():
+    names = ["output_change", "features", "coupling", "kernel", "outputs"]
+    seen, unseen = (
+        train(Architecture(**SHAPE), MEMBERS, make_data(), loss="mse", probes=probes).rows
+        for probes in (names, [])
+    )
+    assert [row for row in seen if row["split"] != "probe"] == unseen
+
+
+@pytest.mark.parametrize("kind", ["one-layer", "no-skip"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
+def test_accumulated_coupling_is_the_derivative_by_a_common_scale_of_the_hidden_weights(
+    kind, activation
+):
+    """At step 0 branch x sum_l c_l = d loss / d s for W_l -> (1 + s) W_l, by autograd."""
+    a = Architecture(**SHAPE, **KINDS[kind], activation=activation)
+    data = make_data()
+    x, y = data.probe[0][:1], data.probe[1][:1]
+    data = TrainingData(data.inputs, data.targets, data.batches, {}, (x, y))
+    found = run(a, [Member("depth_mup", 0.1, 3)], data, ["coupling"], steps=[0])
+    fields = {key: getattr(a, key) for key in a.__dataclass_fields__}
+    model = reference.TorchNetwork(reference.Network("depth_mup", seed=3, **fields))
+    (0.5 * (model(torch.from_numpy(x)) - torch.from_numpy(y)).square().sum()).backward()
+    scaled = sum((layer.weight.grad * layer.weight).sum() for layer in model.layers["hidden_2"])
+    assert found[0, 0, "coupling_accumulated"] == pytest.approx(abs(scaled.item()), rel=1e-9)
+
+
+@pytest.mark.parametrize("width", [64, 256])
+@pytest.mark.parametrize("coupling", ["standard", "decoupled"])
+def test_initial_coupling_of_linear_networks_has_its_gaussian_scale(width, coupling):
+    """E c_l^2 = chi^2 (1 + T/L)^(L-1) / n for linear phi, n large, every l and both couplings.
+
+    A product of independent forward and backward fields, E phi^2 E g^2 of docs/theory.md, section 5.
+    400 seeds x 2 layers: 4 standard errors are at most 28 % of the mean square, the bias is O(1/n).
+    """
+    seeds = 400 if width == 64 else 100
+    a = Architecture(input_dim=1, outputs=1, width=width, depth=2, activation="linear")
+    x, y = np.ones((1, 1)), np.full((1, 1), 3.0)
+    data = TrainingData(x, y, np.zeros((0, 1), int), {}, (x, y))
+    members = [Member("depth_mup", 0.1, seed, coupling=coupling) for seed in range(seeds)]
+    found = run(a, members, data, ["coupling"], steps=[0])
+    squares = [found[m, 0, "coupling_layer"] ** 2 for m in range(seeds)]
+    expected = 3.0**2 * (1 + 1 / 2) / width
+    error = np.std(squares, ddof=1) / sqrt(seeds)
+    assert error < 0.15 * expected
+    assert abs(np.mean(squares) - expected) < 4 * error
+    # The accumulated coupling: branch^2 x L x E c^2, for the layers' terms are uncorrelated.
+    totals = [found[m, 0, "coupling_accumulated"] ** 2 for m in range(seeds)]
+    error = np.std(totals, ddof=1) / sqrt(seeds)
+    assert abs(np.mean(totals) - expected) < 4 * error
+
+
+def test_kernel_of_a_network_without_blocks_effect():
+    """Zero branch scale leaves h_L = U x / sqrt d, whose kernel tends to X X^T / d: here diagonal."""
+    a = Architecture(input_dim=4, outputs=1, width=2000, depth=1, horizon=1e-20)
+    x = np.diag([3.0, 2.0, 1.0, 2.5])
+    data = TrainingData(x, np.zeros((4, 1)), np.zeros((0, 1), int), {}, (x, np.zeros((4, 1))))
+    found = run(a, [Member("depth_mup", 0.1, 0)], data, ["kernel"], steps=[0])
+    # x_min^2 / d = 1/4; the least diagonal entry has relative error sqrt(2 / n) = 3 %.
+    assert found[0, 0, "kernel_min_eigenvalue"] == pytest.approx(0.25, rel=0.13)
