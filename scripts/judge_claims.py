@@ -1,0 +1,59 @@
+"""Judge the claims: one CSV table of findings and verdicts.
+
+Either from evidence tables (named as their figures: gia_restoration.csv), or directly from tables of runs.
+A claim whose evidence is not given is inconclusive, and its note says what is missing.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from nfd import tables
+from nfd.claims import CLAIMS, evidence_of, judge, overall
+from nfd.evidence import EVIDENCE, read_evidence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--claim", choices=CLAIMS, nargs="+", default=list(CLAIMS))
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--evidence", nargs="+", help="evidence tables, .csv")
+    source.add_argument("--tables", nargs="+", help="tables of results, .parquet")
+    parser.add_argument("--outputs", nargs="*", default=[], help="with --tables: network outputs")
+    parser.add_argument("--output", required=True, help="table of claims to write, .csv")
+    arguments = parser.parse_args(argv)
+    claims = [CLAIMS[name] for name in arguments.claim]
+    try:
+        if arguments.evidence:
+            frames = _read_evidence(arguments.evidence)
+        else:
+            results = tables.read(arguments.tables)
+            outputs = tables.read(arguments.outputs) if arguments.outputs else None
+            frames = {}
+            for claim in claims:
+                frames |= evidence_of(claim, results, outputs)
+    except (tables.TableError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    findings = [judge(claim, frames) for claim in claims]
+    for claim, found in zip(claims, findings, strict=True):
+        print(f"{claim.id:>3} {claim.name:<20} {overall(found)}")
+    tables.write_text(arguments.output, pd.concat(findings).to_csv(index=False))
+    return 0
+
+
+def _read_evidence(paths: Sequence[str]) -> dict[str, pd.DataFrame]:
+    frames = {}
+    for path in map(Path, paths):
+        if path.stem not in EVIDENCE:
+            accepted = ", ".join(EVIDENCE)
+            raise ValueError(f"{path}: no figure has this name; accepted are {accepted}")
+        frames[path.stem] = read_evidence(path)
+    return frames
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,373 @@
+"""Statistics of the claims: intervals over seeds, power laws, and the best learning rate.
+
+**Intervals.** Every interval here is a 95 % bootstrap interval over seeds, of the form
+
+    estimate ± t(df) * standard deviation over resamples.
+
+The percentile bootstrap is too narrow for the five or so seeds a claim has: for the mean of five normal
+numbers it covers 83 %, not 95 %, because a resample of five has too little variance (by 1 - 1/5) and
+because its quantiles ignore that the spread itself is only estimated. So a resample here draws one seed
+fewer than there are (which makes its variance unbiased: Rao and Wu 1988; Hesterberg, arXiv:1411.5279,
+discusses the effect), and Student's t replaces the normal quantile. For a mean this is exactly the t
+interval. Seeds are resampled whole, so everything that shares a seed is compared in pairs.
+
+**Arrays.** A *statistic* is a function of means over seeds. It receives arrays whose first axis is the
+resample, ``(resamples, *cells)``, and treats resamples independently, so that it runs once for all.
+NaN marks a missing measurement throughout.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from nfd.seeds import generator
+
+LEVEL = 0.95
+RESAMPLES = 1000
+# Exponents tried by the fits with a plateau. An estimate at either end is no estimate.
+PLATEAU_EXPONENTS = np.round(np.arange(0.2, 2.5001, 0.02), 2)
+LIMIT_EXPONENTS = np.round(np.arange(0.1, 2.5001, 0.1), 2)
+
+Statistic = Callable[..., np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval; arrays of one shape, NaN bounds where seeds are too few."""
+
+    estimate: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def part(self, index: int) -> "Interval":
+        """One component."""
+        return Interval(self.estimate[index], self.low[index], self.high[index])
+
+    def map(self, increasing: Callable[[np.ndarray], np.ndarray]) -> "Interval":
+        """The interval of an increasing function of the quantity (e.g. from log scale: ``np.exp``)."""
+        return Interval(increasing(self.estimate), increasing(self.low), increasing(self.high))
+
+
+def resample_weights(seeds: int, *names: str | int, resamples: int = RESAMPLES) -> np.ndarray:
+    """Weights of the seeds in each resample, ``(resamples, seeds)``, rows sum to 1: draws of seeds - 1."""
+    draws = generator(0, "bootstrap", *names).multinomial(
+        seeds - 1, np.full(seeds, 1 / seeds), size=resamples
+    )
+    return draws / (seeds - 1)
+
+
+def weighted_means(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Means over seeds, ``(resamples, *cells)``, of ``values`` (seeds, *cells); NaN values are left out."""
+    present = np.isfinite(values)
+    total = np.tensordot(weights, np.where(present, values, 0.0), axes=1)
+    if present.all():
+        return total
+    share = np.tensordot(weights, present.astype(float), axes=1)
+    return np.divide(total, share, out=np.full_like(total, np.nan), where=share > 0)
+
+
+def interval(
+    statistic: Statistic,
+    *groups: np.ndarray,
+    names: Sequence[str | int] = (),
+    resolution: np.ndarray | float = 0.0,
+) -> Interval:
+    """Bootstrap interval of a function of means over seeds.
+
+    ``groups`` are arrays (seeds, *cells). Seeds of different groups are independent (networks and
+    limit, say) and are resampled one group at a time; the variances add and Welch's formula gives the
+    degrees of freedom. ``resolution`` is a known standard deviation of the statistic that seeds do not
+    show (rounding to a grid); it adds in quadrature. ``names`` address the random numbers.
+
+    A group with one seed has no measurable spread: the bounds are NaN.
+    """
+    means = [over_seeds(g)[None] for g in groups]
+    estimate = statistic(*means)[0]
+    variances = [
+        _variance(statistic, means, index, group, (*names, index))
+        for index, group in enumerate(groups)
+    ]
+    sampling = _half_width(variances, [len(group) for group in groups])
+    rounding = student.ppf(0.5 + LEVEL / 2, np.inf) * np.asarray(resolution)
+    half = np.sqrt(sampling**2 + rounding**2)
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+def _variance(
+    statistic: Statistic, means: list[np.ndarray], index: int, group: np.ndarray, names: tuple
+) -> np.ndarray:
+    """Variance of the statistic when the seeds of one group are resampled and the others are kept."""
+    if len(group) < 2:
+        return np.full_like(statistic(*means)[0], np.nan)
+    resampled = weighted_means(resample_weights(len(group), *names), group)
+    # A cell measured at one seed only has no spread to show.
+    resampled[:, np.isfinite(group).sum(axis=0) < 2] = np.nan
+    inputs = [np.broadcast_to(mean, (RESAMPLES, *mean.shape[1:])) for mean in means]
+    inputs[index] = resampled
+    replicates = statistic(*inputs)
+    replicates = np.where(np.isfinite(replicates), replicates, np.nan)
+    # A statistic that half of the resamples cannot form is not usable.
+    unusable = np.isnan(replicates).mean(axis=0) > 0.5
+    count = np.maximum((~np.isnan(replicates)).sum(axis=0), 1)
+    centre = np.nansum(replicates, axis=0) / count
+    variance = np.nansum((replicates - centre) ** 2, axis=0) / count
+    return np.where(unusable, np.nan, variance)
+
+
+def over_seeds(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis, NaN left out (NaN where nothing is left)."""
+    return weighted_means(np.full((1, len(values)), 1 / len(values)), values)[0]
+
+
+def jackknife_interval(statistic: Callable[..., np.ndarray], *groups: np.ndarray) -> Interval:
+    """Interval of a function of whole samples: estimate ± t(df) * jackknife standard error.
+
+    For squared distances between mean outputs, which are not functions of means alone: taking off the
+    part due to finitely many seeds needs distinct seeds, and a bootstrap resample repeats some.
+    ``groups`` (seeds, ...) are independent, as in :func:`interval`; each seed is left out once. A group with
+    fewer than three seeds (no variance is left when one is out) gives NaN bounds.
+    """
+    estimate = np.asarray(statistic(*groups), float)
+    variances = []
+    for index, group in enumerate(groups):
+        if len(group) < 3:
+            variances.append(np.full_like(estimate, np.nan))
+            continue
+        left_out = np.stack(
+            [
+                statistic(*groups[:index], np.delete(group, seed, axis=0), *groups[index + 1 :])
+                for seed in range(len(group))
+            ]
+        )
+        spread = ((left_out - left_out.mean(axis=0)) ** 2).mean(axis=0)
+        variances.append((len(group) - 1) * spread)
+    half = _half_width(variances, [len(group) for group in groups])
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+def _half_width(variances: Sequence[np.ndarray], seeds: Sequence[int]) -> np.ndarray:
+    """Half the width of a 95 % interval from variances of independent groups (Welch)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = sum(variances)
+        inverse_df = sum(v**2 / max(n - 1, 1) for v, n in zip(variances, seeds, strict=True))
+        df = np.where(inverse_df > 0, variance**2 / inverse_df, np.inf)
+        return student.ppf(0.5 + LEVEL / 2, df) * np.sqrt(variance)
+
+
+def mean_interval(values: np.ndarray) -> Interval:
+    """Mean over the first axis (seeds) with Student's t interval: the bootstrap above, exactly."""
+    values = np.asarray(values, float)
+    count = np.isfinite(values).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.nansum(values, axis=0) / np.where(count > 0, count, np.nan)
+        variance = np.nansum((values - mean) ** 2, axis=0) / np.where(count > 1, count - 1, np.nan)
+        half = student.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * np.sqrt(variance / count)
+    return Interval(mean, mean - half, mean + half)
+
+
+# ------------------------------------------------------------------------------------ straight lines
+
+
+def line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least-squares slope and intercept of ``y`` (resamples, points) on ``x`` (points,); NaN left out."""
+    present = np.isfinite(y)
+    count = present.sum(axis=-1)
+    y = np.where(present, y, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x_mean = (present * x).sum(axis=-1) / count
+        y_mean = y.sum(axis=-1) / count
+        centred = present * (x - x_mean[..., None])
+        slope = (centred * y).sum(axis=-1) / (centred**2).sum(axis=-1)
+    slope = np.where(count >= 2, slope, np.nan)
+    return slope, y_mean - slope * x_mean
+
+
+def window(estimate: np.ndarray, floor: np.ndarray | float = 0.0) -> np.ndarray:
+    """Which points a slope may use: the longest contiguous run that stands above the noise floor.
+
+    ``estimate`` (points,) in order of size, ``floor`` what each must exceed.
+    Contiguous, because beyond the first point lost in noise the survivors are the lucky ones. Of two
+    equally long runs the first is taken.
+    """
+    above = np.isfinite(estimate) & (estimate > 0) & (estimate > np.asarray(floor))
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], above.astype(int), [0]))))
+    chosen = np.zeros(len(above), bool)
+    if len(edges):
+        starts, ends = edges[::2], edges[1::2]
+        longest = np.argmax(ends - starts)
+        chosen[starts[longest] : ends[longest]] = True
+    return chosen
+
+
+def loglog_slope(sizes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Exponent of ``values`` (resamples, points) as a power of ``sizes`` (points,)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return line(np.log(sizes), np.log(np.where(values > 0, values, np.nan)))[0]
+
+
+# ------------------------------------------------------------------------------- fits with a plateau
+
+
+def fit_plateau(sizes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Fit values = c_inf + c * size^-r by least squares; returns (resamples, 3): c_inf, c, r.
+
+    For each exponent r of PLATEAU_EXPONENTS the two coefficients are linear, so the best r is found by
+    trying them all: no starting point and no local minimum. Needs four points or more, else NaN.
+    """
+    if len(sizes) < 4:
+        return np.full((len(values), 3), np.nan)
+    # Powers of the relative size, so that the columns of the design stay of order one.
+    start = sizes[0]
+    designs = [
+        np.stack([np.ones(len(sizes)), (sizes / start) ** -r], axis=1) for r in PLATEAU_EXPONENTS
+    ]
+    best, coefficients = _best_design(np.stack(designs), values)
+    r = PLATEAU_EXPONENTS[best]
+    return np.stack([coefficients[:, 0], coefficients[:, 1] * start**r, r], axis=1)
+
+
+def fit_limit(widths: np.ndarray, depths: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Fit loss = limit + a n^-alpha + b L^-beta; returns (resamples, 5): limit, a, alpha, b, beta.
+
+    ``widths`` and ``depths`` (points,), ``losses`` (resamples, points). Both exponents run over
+    LIMIT_EXPONENTS, the rest is linear. Needs three widths, three depths and six points, else NaN.
+    """
+    if len(np.unique(widths)) < 3 or len(np.unique(depths)) < 3 or len(widths) < 6:
+        return np.full((len(losses), 5), np.nan)
+    n, L = widths / widths.min(), depths / depths.min()
+    pairs = [(alpha, beta) for alpha in LIMIT_EXPONENTS for beta in LIMIT_EXPONENTS]
+    designs = np.stack(
+        [np.stack([np.ones(len(n)), n**-alpha, L**-beta], axis=1) for alpha, beta in pairs]
+    )
+    best, coefficients = _best_design(designs, losses)
+    alpha, beta = np.array(pairs)[best].T
+    limit, a, b = coefficients.T
+    return np.stack(
+        [limit, a * widths.min() ** alpha, alpha, b * depths.min() ** beta, beta], axis=1
+    )
+
+
+def _best_design(designs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the designs (candidates, points, columns) fits each row of y best, and its coefficients."""
+    q, r = np.linalg.qr(designs)
+    best = np.zeros(len(y), int)
+    least = np.full(len(y), -1.0)
+    for candidate in range(len(designs)):
+        explained = ((y @ q[candidate]) ** 2).sum(axis=1)
+        better = explained > least
+        best[better], least[better] = candidate, explained[better]
+    projected = np.einsum("rpc,rp->rc", q[best], y)
+    return best, np.linalg.solve(r[best], projected[..., None])[..., 0]
+
+
+# ------------------------------------------------------------------------------ the best learning rate
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where a learning-rate curve is least; arrays over (resamples, ...).
+
+    ``log2_rate`` is NaN if the optimum lies at the grid's edge: then the grid does not say where it is.
+    ``rounded`` marks optima that are known to the grid point only, because a neighbour diverged.
+    """
+
+    log2_rate: np.ndarray
+    index: np.ndarray
+    rounded: np.ndarray
+
+
+def optimum(log2_rates: np.ndarray, losses: np.ndarray) -> Optimum:
+    """The optimum of ``losses`` (..., rates), positive, at increasing ``log2_rates`` (rates,).
+
+    The vertex of the parabola through the least log loss and its two neighbours. A rate that is NaN or
+    infinite diverged: it counts as a higher loss, which brackets the optimum, but no parabola passes
+    through it, so the grid point itself is the answer (``rounded``).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = np.log(np.where(np.isnan(losses), np.inf, losses))
+    index = np.argmin(y, axis=-1)
+    inside = np.clip(index, 1, len(log2_rates) - 2)
+    left, middle, right = (
+        np.take_along_axis(y, (inside + shift)[..., None], axis=-1)[..., 0] for shift in (-1, 0, 1)
+    )
+    x0, x1, x2 = (log2_rates[inside + shift] for shift in (-1, 0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fall, rise = (left - middle) / (x1 - x0), (right - middle) / (x2 - x1)
+        # The derivative is -fall at the left midpoint, rise at the right one, and linear in between.
+        vertex = (x0 + x1) / 2 + (x2 - x0) / 2 * fall / (fall + rise)
+    rounded = ~(np.isfinite(left) & np.isfinite(right))
+    flat = np.isfinite(fall + rise) & (fall + rise <= 0)
+    vertex = np.where(rounded | flat, x1, vertex)
+    edge = (index != inside) | ~np.isfinite(np.min(y, axis=-1))
+    return Optimum(np.where(edge, np.nan, vertex), index, rounded & ~edge)
+
+
+def rounding_sd(log2_rates: np.ndarray, found: Optimum) -> np.ndarray:
+    """Standard deviation of an optimum that is known to its grid point only: spacing / sqrt(12)."""
+    return np.where(found.rounded, np.median(np.diff(log2_rates)) / np.sqrt(12), 0.0)
+
+
+def drift(log2_rates: np.ndarray, log2_sizes: np.ndarray, curves: np.ndarray) -> Interval:
+    """Slope of log2 best rate against log2 size, with interval over seeds.
+
+    ``curves`` (seeds, sizes, rates): loss of each run, NaN where any seed diverged. Sizes whose optimum is
+    unusable are left out; fewer than three usable sizes give NaN.
+    """
+
+    def slope(means: np.ndarray) -> np.ndarray:
+        best = optimum(log2_rates, means).log2_rate
+        enough = np.isfinite(best).sum(axis=-1) >= 3
+        return np.where(enough, line(log2_sizes, best)[0], np.nan)
+
+    found = optimum(log2_rates, over_seeds(curves)[None])
+    usable = np.isfinite(found.log2_rate[0])
+    if usable.sum() < 3:
+        return Interval(*np.full(3, np.nan))
+    centred = np.where(usable, log2_sizes - log2_sizes[usable].mean(), 0.0)
+    influence = centred / (centred**2).sum()
+    resolution = np.sqrt(((influence * rounding_sd(log2_rates, found)[0]) ** 2).sum())
+    return interval(slope, curves, names=("drift",), resolution=resolution)
+
+
+def regret(means: np.ndarray) -> np.ndarray:
+    """Relative excess loss, (resamples, sizes), of using the first size's best grid rate at every size.
+
+    ``means`` (resamples, sizes, rates), NaN where a run diverged: the regret is infinite if the transferred
+    rate diverges, NaN if the first size has no rate or its optimum is at the grid's edge.
+    """
+    losses = np.where(np.isnan(means), np.inf, means)
+    index = np.argmin(losses[:, 0], axis=-1)
+    transferred = np.take_along_axis(losses, index[:, None, None], axis=-1)[..., 0]
+    with np.errstate(invalid="ignore"):
+        excess = transferred / losses.min(axis=-1) - 1
+    usable = (index > 0) & (index < losses.shape[-1] - 1)
+    return np.where(usable[:, None], excess, np.nan)
+
+
+# ------------------------------------------------------------------------------------ vectors of outputs
+
+
+def squared_distance(sample: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
+    """Mean square over entries of the difference of two expectations (or of one), free of bias.
+
+    ``sample`` (seeds, ..., entries) and ``other``, independent seeds, broadcast apart from the first axis.
+    The square of a mean over seeds exceeds that of the expectation by variance / seeds: it is taken
+    off, so the result may be negative. A sample of one seed has no measurable variance: none is taken off.
+    """
+    difference = sample.mean(axis=0) - (0.0 if other is None else other.mean(axis=0))
+    noise = _variance_of_mean(sample) + (0.0 if other is None else _variance_of_mean(other))
+    return (difference**2 - noise).mean(axis=-1)
+
+
+def _variance_of_mean(sample: np.ndarray) -> np.ndarray:
+    if len(sample) < 2:
+        return np.zeros(sample.shape[1:])
+    return sample.var(axis=0, ddof=1) / len(sample)
+
+
+def extrapolation_weights(depths: np.ndarray) -> np.ndarray:
+    """Weights of values at two depths that remove an error proportional to 1/L (Richardson)."""
+    shallow, deep = depths
+    return np.array([-shallow, deep]) / (deep - shallow)

@@ -1,0 +1,343 @@
+"""Tables that obey the contract of nfd.tables and whose answer is known: for the statistics and claims.
+
+Each function makes one experiment's results (and outputs) from a law with given exponents, noise and
+seeds, so that a test can ask whether the evidence finds the law and the claim its verdict. Noise is
+multiplicative and normal on the log scale; part of it is shared by all runs of a seed, as in training.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from nfd.seeds import generator
+from nfd.tables import IDENTITY, OUTPUT_COLUMNS, RESULT_COLUMNS
+
+ONE_LAYER = "input+hidden_2+output"
+TWO_LAYERS = "input+hidden_1+hidden_2+output"
+SEEDS = range(5)
+Values = Callable[[pd.DataFrame], np.ndarray]
+
+
+def runs(
+    experiment: str,
+    *,
+    parametrization: str = "depth_mup",
+    correction: float = 0.0,
+    block_layers: int = 1,
+    skip: bool = True,
+    optimizer: str = "sgd",
+    trainable: str | None = None,
+    source: str = "network",
+    couplings: Iterable[str] = ("standard",),
+    widths: Iterable[int] = (64,),
+    depths: Iterable[int] = (8,),
+    rates: Iterable[float] = (0.5,),
+    seeds: Iterable[int] = SEEDS,
+) -> pd.DataFrame:
+    """Identities of runs: all combinations, one row each."""
+    axes = list(product(couplings, widths, depths, rates, seeds))
+    frame = pd.DataFrame(axes, columns=["coupling", "width", "depth", "learning_rate", "seed"])
+    fixed = {
+        "experiment": experiment,
+        "source": source,
+        "parametrization": parametrization,
+        "correction": correction,
+        "block_layers": block_layers,
+        "skip": skip,
+        "activation": "relu",
+        "loss": "cross_entropy",
+        "optimizer": optimizer,
+        "trainable": trainable or (TWO_LAYERS if block_layers == 2 else ONE_LAYER),
+    }
+    return frame.assign(**fixed)[list(IDENTITY)]
+
+
+def measured(
+    identities: pd.DataFrame, metric: str, split: str, steps: Sequence[int], values: Values
+) -> pd.DataFrame:
+    """Rows of one metric; ``values`` maps a frame of runs and steps to numbers."""
+    frame = identities.merge(pd.DataFrame({"step": steps}), how="cross")
+    frame = frame.assign(split=split, metric=metric, value=values(frame), diverged=False)
+    return frame[list(RESULT_COLUMNS)]
+
+
+def noise(frame: pd.DataFrame, sd: float, *names: str, shared: float = 0.0) -> np.ndarray:
+    """Factor exp(normal): ``sd`` of each row's own, ``shared`` common to all rows of a seed."""
+    own = generator(1, "noise", *names).normal(size=len(frame)) * sd
+    by_seed = generator(2, "noise", *names).normal(size=1000) * shared
+    return np.exp(own + by_seed[frame["seed"].to_numpy()])
+
+
+def diverge(results: pd.DataFrame, where: Values) -> pd.DataFrame:
+    """The same runs with those that ``where`` selects (from rows to booleans) diverged after step 0."""
+    lost = np.asarray(where(results), bool) & (results["step"].to_numpy() > 0)
+    return results.assign(
+        value=np.where(lost, np.nan, results["value"]), diverged=results["diverged"] | lost
+    )
+
+
+# ------------------------------------------------------------------------------------------- transfer
+
+LOG2_RATES = np.arange(-6, 5)
+
+
+def transfer(
+    experiment: str,
+    axis: str,
+    *,
+    drift: float = 0.0,
+    start: float = 0.3,
+    sizes: Sequence[int] = (4, 8, 16, 32, 64),
+    curvature: float = 0.1,
+    gain: float = 0.05,
+    level: float = 0.5,
+    sd: float = 0.01,
+    log2_rates: Sequence[float] = LOG2_RATES,
+    **network: object,
+) -> pd.DataFrame:
+    """Losses with their optimum at log2 rate = ``start`` + ``drift`` log2(size / first size).
+
+    ``curvature``: log loss per squared factor of two in rate; ``gain``: log loss per doubling.
+    """
+    sizes_of = {"depths": sizes, "widths": (64,)} if axis == "depth" else {"widths": sizes}
+    rates = 2.0 ** np.asarray(log2_rates, float)
+    identities = runs(experiment, rates=rates, **{**sizes_of, **network})
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        doublings = np.log2(frame[axis] / sizes[0])
+        away = np.log2(frame["learning_rate"]) - start - drift * doublings
+        trained = level * np.exp(curvature * away**2 - gain * doublings)
+        trained *= noise(frame, sd, experiment, str(network), shared=0.05)
+        return np.where(frame["step"] == 0, 2.3, trained)
+
+    parts = [measured(identities, "loss", split, [0, 1, 100], loss) for split in ("train", "test")]
+    return pd.concat(parts, ignore_index=True)
+
+
+# ---------------------------------------------------------------------------------------- gia_restoration
+
+
+def gia(
+    *,
+    gap: Callable[[np.ndarray], np.ndarray],
+    loss_gap: Callable[[np.ndarray], np.ndarray] | None = None,
+    fluctuation: float = 0.05,
+    depths: Sequence[int] = (2, 4, 8, 16, 32, 64),
+    seeds: Iterable[int] = SEEDS,
+    rates: Sequence[float] = (0.25, 0.5),
+    entries: int = 60,
+    **network: object,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Standard and decoupled runs whose mean outputs differ by ``gap(depth)`` relative to their change.
+
+    ``fluctuation``: size of the part of the difference that is random over seeds. ``loss_gap``: relative
+    loss gap, by default equal to the gap. The rate 0.5 trains best.
+    """
+    experiment, steps = "gia_restoration", [0, 1, 100]
+    identities = runs(
+        experiment,
+        couplings=("standard", "decoupled"),
+        depths=depths,
+        rates=rates,
+        seeds=seeds,
+        **network,
+    )
+    loss_gap = loss_gap or gap
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        best = 0.5 + 0.3 * np.abs(np.log2(frame["learning_rate"] / 0.5))
+        decoupled = (frame["coupling"] == "decoupled").to_numpy()
+        shift = decoupled * loss_gap(frame["depth"].to_numpy(float)) * (2.3 - best)
+        jitter = generator(3, "loss", str(network)).normal(size=len(frame)) * 0.004
+        return np.where(frame["step"] == 0, 2.3, (best + shift + jitter))
+
+    results = pd.concat(
+        [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    )
+    random = generator(4, "outputs", str(network))
+    common, direction = random.normal(size=(2, entries))
+    direction -= common * (common @ direction) / (common @ common)
+    direction *= np.linalg.norm(common) / np.linalg.norm(direction)
+    frame = identities.merge(pd.DataFrame({"step": steps}), how="cross")
+    vectors = []
+    for row in frame.itertuples():
+        # f^0 is the same for both couplings of a seed.
+        start = 0.1 * generator(5, row.seed, row.depth).normal(size=entries)
+        change = np.zeros(entries)
+        if row.step > 0:
+            change = common.copy()
+            if row.coupling == "decoupled":
+                change += direction * gap(float(row.depth))
+                change += random.normal(size=entries) * fluctuation
+        vectors.append(start + change)
+    outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
+    return results.reset_index(drop=True), outputs
+
+
+# ------------------------------------------------------------------------------------------------ scaling
+
+
+def scaling(
+    *,
+    loss: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    widths: Sequence[int] = (32, 64, 128, 256),
+    depths: Sequence[int] = (2, 4, 8, 16),
+    sd: float = 0.002,
+    limits: bool = False,
+    **network: object,
+) -> pd.DataFrame:
+    """Final losses ``loss(width, depth)`` at the best of three rates."""
+    steps, rates = [0, 10, 100], (0.25, 0.5, 1.0)
+
+    def law(frame: pd.DataFrame) -> np.ndarray:
+        size = [frame[axis].to_numpy(float) for axis in ("width", "depth")]
+        off = 1 + 0.2 * np.log2(frame["learning_rate"] / 0.5) ** 2
+        trained = loss(*size) * off * noise(frame, sd, "scaling", str(network), shared=0.02)
+        return np.where(frame["step"] == 0, 2.3, np.where(frame["step"] == 10, 1.5, trained))
+
+    identities = [runs("scaling", widths=widths, depths=depths, rates=rates, **network)]
+    if limits:
+        identities.append(
+            runs("scaling", source="limit", widths=(10**8,), depths=(64,), rates=rates, **network)
+        )
+    identities = pd.concat(identities)
+    parts = [measured(identities, "loss", split, steps, law) for split in ("train", "test")]
+    parts.append(measured(identities, "accuracy", "test", steps, lambda f: np.full(len(f), 0.9)))
+    networks = identities[identities["source"] == "network"]
+    parts.append(
+        measured(
+            networks,
+            "flops",
+            "none",
+            steps,
+            lambda f: 1.0 * f["width"] ** 2 * f["depth"] * f["step"],
+        )
+    )
+    return pd.concat(parts, ignore_index=True)
+
+
+# --------------------------------------------------------------------------------------- limit_convergence
+
+
+def limit_tables(
+    *,
+    separation: float = 0.3,
+    depth_error: float = 0.8,
+    width_error: float = 1.0,
+    fluctuation: float = 1.0,
+    coupling_layer: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    created_layer: Callable[[np.ndarray], np.ndarray] | None = None,
+    created_accumulated: Callable[[np.ndarray], np.ndarray] | None = None,
+    eigenvalue: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    widths: Sequence[int] = (64, 128, 256, 512, 1024),
+    depths: Sequence[int] = (2, 4, 8, 16, 32),
+    seeds: Iterable[int] = SEEDS,
+    limit_seeds: Iterable[int] = range(4),
+    particles: int = 10**6,
+    entries: int = 80,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Networks whose limit is at distance ``separation`` (relative) from NFD.
+
+    Outputs: coupled limit + depth_error / L + width_error / n * 10 + fluctuation * normal / sqrt(n),
+    each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)`` at step 0,
+    parts created by training in quadrature, ``eigenvalue(n, step)``.
+    """
+    steps = [0, 1, 10]
+    coupling_layer = coupling_layer or (lambda n, L: n**-0.5)
+    created_layer = created_layer or (lambda L: 0.5 * L**-0.5)
+    created_accumulated = created_accumulated or (lambda L: 0.3 + 0 * L)
+    eigenvalue = eigenvalue or (lambda n, k: 0.2 * (1 - 4 / n) * (1 + 0.01 * k))
+    networks = runs(
+        "limit_convergence",
+        couplings=("standard", "decoupled"),
+        widths=widths,
+        depths=depths,
+        seeds=seeds,
+    )
+    limits = runs(
+        "limit_convergence",
+        source="limit",
+        couplings=("standard", "decoupled"),
+        widths=(particles,),
+        depths=depths,
+        seeds=limit_seeds,
+    )
+    identities = pd.concat([networks, limits], ignore_index=True)
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        trained = 0.5 * noise(frame, 0.01, "limit")
+        return np.where(frame["step"] == 0, 2.3, trained)
+
+    def coupling(created: Callable[[np.ndarray], np.ndarray]) -> Values:
+        def law(frame: pd.DataFrame) -> np.ndarray:
+            n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
+            standard = (frame["coupling"] == "standard").to_numpy()
+            grown = created(L) * (frame["step"] > 0) * standard
+            return np.sqrt(coupling_layer(n, L) ** 2 + grown**2) * noise(frame, 0.03, "coupling")
+
+        return law
+
+    def least(frame: pd.DataFrame) -> np.ndarray:
+        value = eigenvalue(frame["width"].to_numpy(float), frame["step"].to_numpy(float))
+        return value * noise(frame, 0.02, "kernel")
+
+    parts = [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    parts.append(measured(identities, "coupling_layer", "probe", steps, coupling(created_layer)))
+    accumulated = coupling(created_accumulated)
+    parts.append(measured(identities, "coupling_accumulated", "probe", steps, accumulated))
+    parts.append(measured(identities, "kernel_min_eigenvalue", "probe", steps, least))
+    results = pd.concat(parts, ignore_index=True)
+
+    random = generator(6, "limit outputs")
+    basis = np.linalg.qr(random.normal(size=(entries, 4)))[0].T * np.sqrt(entries)
+    frame = identities.merge(pd.DataFrame({"step": steps}), how="cross")
+    vectors = []
+    for row in frame.itertuples():
+        value = fluctuation * random.normal(size=entries) / np.sqrt(row.width)
+        if row.step > 0:
+            value = value + basis[0] + basis[1] * depth_error / row.depth
+            value += basis[2] * 10 * width_error / row.width
+            value += basis[3] * separation * (row.coupling == "decoupled")
+        vectors.append(value)
+    outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
+    return results, outputs
+
+
+# ---------------------------------------------------------------------------------------- internal_collapse
+
+
+def changes(
+    exponents: dict[str, float],
+    *,
+    experiment: str = "internal_collapse",
+    depths: Sequence[int] = (4, 8, 16, 32, 64, 128, 256),
+    sd: float = 0.03,
+    rates: Sequence[float] = (0.5,),
+    **network: object,
+) -> pd.DataFrame:
+    """Two-layer runs whose metrics grow as depth^exponent: {'own_change_1': -0.5, ...}; the rest as L^0."""
+    names = [
+        *(f"{kind}_change_{j}" for kind in ("own", "inherited", "stream") for j in (1, 2)),
+        "output_change",
+    ]
+    steps = [0, 1, 10]
+    identities = runs(
+        experiment, **{"block_layers": 2, "depths": depths, "rates": rates, **network}
+    )
+
+    def law(name: str) -> Values:
+        def values(frame: pd.DataFrame) -> np.ndarray:
+            grown = 0.3 * frame["depth"].to_numpy(float) ** exponents.get(name, 0.0)
+            return grown * (frame["step"] > 0) * noise(frame, sd, name, str(network), shared=0.05)
+
+        return values
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        trained = 0.5 + 0.1 * np.abs(np.log2(frame["learning_rate"] / 0.5))
+        return np.where(frame["step"] == 0, 2.3, trained * noise(frame, 0.01, "loss", str(network)))
+
+    parts = [measured(identities, name, "probe", steps, law(name)) for name in names]
+    parts += [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    return pd.concat(parts, ignore_index=True)
