@@ -1,0 +1,235 @@
+"""A Gaussian matrix that is never built (docs/theory.md, section 4; the idea is arXiv:2101.07464).
+
+A matrix W with independent N(0, 1) entries is used only through products with a few vectors. What its
+products have revealed is a set of linear constraints, and given those the rest of W is still Gaussian.
+So each product samples what it needs and no more, which is exact in law for every finite size: p
+vectors cost O(n p) memory and O(n p^2) time instead of O(n^2).
+
+Vectors are rows throughout: a block of b vectors has shape (b, n).
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Coupling = Literal["standard", "decoupled"]
+
+# A residual below this many units of round-off, relative to its vector, is round-off and is dropped.
+_TOLERANCE_EPS = 64.0
+# Least squared sine, in a block, between a row and the span of those before it for Cholesky-QR.
+_LEAST_PIVOT = 1e-3
+
+
+class Product(NamedTuple):
+    """A block of products and how its vectors are written in the basis of all vectors so far.
+
+    Shapes: ``values`` (b, n); ``coordinates`` (b, p) with vectors = coordinates @ basis to round-off.
+    """
+
+    values: Tensor
+    coordinates: Tensor
+
+
+class Noise:
+    """Rows of N(0, 1) numbers; with several seeds, their normalised sum, which has the same law.
+
+    Sums let matrices of networks of different depth share noise: what one layer of the shallow network
+    draws is then the normalised sum of what the layers of the deep one in its place draw, as with the
+    increments of a Brownian motion.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        seeds: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+    ):
+        self.size, self.dtype, self.device = size, dtype, torch.device(device)
+        self._generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+
+    def draw(self, rows: int) -> Tensor:
+        """The next ``rows`` rows, (rows, n)."""
+        return self.fill(torch.empty(rows, self.size, dtype=self.dtype, device=self.device))
+
+    def fill(self, out: Tensor) -> Tensor:
+        """Write the next rows into ``out`` (rows, n) and return it."""
+        first, *others = self._generators
+        out.normal_(generator=first)
+        for generator in others:
+            out += torch.empty_like(out).normal_(generator=generator)
+        return out.div_(len(self._generators) ** 0.5) if others else out
+
+
+class _Side:
+    """What products from one side have revealed: an orthonormal basis and the images of its vectors."""
+
+    def __init__(self, capacity: int, noise: Noise):
+        shape = (min(capacity, noise.size), noise.size)
+        self._basis = torch.empty(shape, dtype=noise.dtype, device=noise.device)
+        self._images = torch.empty_like(self._basis)
+        self.noise = noise
+        self.used = 0
+
+    @property
+    def capacity(self) -> int:
+        return len(self._basis)
+
+    @property
+    def nbytes(self) -> int:
+        return self._basis.nbytes + self._images.nbytes
+
+    @property
+    def basis(self) -> Tensor:
+        return self._basis[: self.used]
+
+    @property
+    def images(self) -> Tensor:
+        return self._images[: self.used]
+
+    def grow(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Room for ``rows`` more vectors and their images, to be filled by the caller."""
+        end = self.used + rows
+        if end > self.capacity:
+            raise ValueError(
+                f"capacity: the matrix was made for {self.capacity} independent vectors, "
+                f"and {end} were multiplied"
+            )
+        room = slice(self.used, end)
+        self.used = end
+        return self._basis[room], self._images[room]
+
+
+class GaussianMatrix:
+    """An n x n matrix W of independent N(0, 1) entries, multiplied without being built.
+
+    ``forward_noise`` and ``backward_noise`` are independent and set n, dtype and device; the capacities
+    bound the number of linearly independent vectors W and its transpose will multiply (more than n
+    never are). With ``coupling="decoupled"`` the transposed products come from an independent matrix.
+
+    ``right.basis`` (p, n) spans the vectors W has multiplied and ``right.images`` holds W times them;
+    ``left`` is the same for the transpose.
+    """
+
+    def __init__(
+        self,
+        forward_noise: Noise,
+        backward_noise: Noise,
+        forward_capacity: int,
+        backward_capacity: int,
+        coupling: Coupling = "standard",
+    ):
+        self.coupled = coupling == "standard"
+        self.right = _Side(forward_capacity, forward_noise)
+        self.left = _Side(backward_capacity, backward_noise)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the four preallocated arrays, in bytes."""
+        return self.right.nbytes + self.left.nbytes
+
+    def multiply(self, vectors: Tensor) -> Product:
+        """W x for each row x of ``vectors`` (b, n). Raises FloatingPointError if they are not finite."""
+        return self._reveal(self.right, self.left, vectors)
+
+    def multiply_transposed(self, vectors: Tensor) -> Product:
+        """W^T g for each row g of ``vectors`` (b, n). Raises FloatingPointError as :meth:`multiply`."""
+        return self._reveal(self.left, self.right, vectors)
+
+    def _reveal(self, this: _Side, other: _Side, vectors: Tensor) -> Product:
+        coordinates, fresh = extend_basis(this.basis, vectors)
+        if len(fresh):
+            basis, images = this.grow(len(fresh))
+            basis.copy_(fresh)
+            this.noise.fill(images)
+            if self.coupled and other.used:
+                # In the span of the other side's basis the image is known; there it replaces the noise.
+                known = fresh @ other.images.T
+                known.addmm_(images, other.basis.T, alpha=-1)
+                images.addmm_(known, other.basis)
+        return Product(coordinates @ this.images, coordinates)
+
+
+def extend_basis(basis: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal rows ``fresh`` (m, n) that extend ``basis`` (p, n) to span ``vectors`` (b, n) too.
+
+    Returns (coordinates, fresh) with vectors = coordinates @ [basis; fresh], coordinates (b, p + m).
+    Directions whose residual is below a tolerance relative to their own vector are left out. Block
+    Gram-Schmidt, twice: the second pass, after normalising, restores orthogonality to round-off.
+    """
+    tolerance = _TOLERANCE_EPS * torch.finfo(vectors.dtype).eps
+    room = vectors.shape[1] - len(basis)
+    along = vectors @ basis.T
+    residual = torch.addmm(vectors, along, basis, alpha=-1)
+    outside, fresh = _orthonormal_rows(residual, _small(along), tolerance, room)
+    if not len(fresh):
+        return along, fresh
+    slip = fresh @ basis.T
+    fresh.addmm_(slip, basis, alpha=-1)
+    outside_again, fresh = _orthonormal_rows(fresh, _small(slip), 0.0, room)
+    along.addmm_(vectors.new_tensor(outside), slip)
+    return torch.cat([along, vectors.new_tensor(outside @ outside_again)], dim=1), fresh
+
+
+def _orthonormal_rows(
+    rows: Tensor, along: np.ndarray, tolerance: float, room: int
+) -> tuple[np.ndarray, Tensor]:
+    """``rows`` (b, n) = factor (b, m) @ orthonormal (m, n), less what is dropped.
+
+    A row is dropped if it is within ``tolerance`` times its vector's norm of the others' span; its
+    vector had coordinates ``along`` (b, p) in the basis before. There are at most ``room`` directions.
+
+    Cholesky-QR, two passes over the rows, if their Gram matrix resolves all of them; else Householder.
+    """
+    gram = _small(rows @ rows.T)
+    if not np.isfinite(gram).all():
+        raise FloatingPointError("the vectors to be multiplied are not finite")
+    norms = np.sqrt(gram.diagonal())
+    floor = tolerance * np.sqrt((along**2).sum(axis=1) + gram.diagonal())
+    if (norms > floor).all() and len(rows) <= room:
+        lower = _cholesky(gram / np.outer(norms, norms))
+        pivots = lower.diagonal()
+        if (pivots**2 > _LEAST_PIVOT).all() and (pivots * norms > floor).all():
+            factor = norms[:, None] * lower
+            return factor, rows.new_tensor(np.linalg.inv(factor)) @ rows
+    return _orthonormal_rows_of_any_rank(rows, floor, room)
+
+
+def _orthonormal_rows_of_any_rank(
+    rows: Tensor, floor: np.ndarray, room: int
+) -> tuple[np.ndarray, Tensor]:
+    """:func:`_orthonormal_rows` by Householder reflections, in rounds.
+
+    Where a row depends on earlier ones, its reflection leaves an arbitrary direction. Such rows are
+    left out of the round and come again, less what they share with the accepted ones.
+    """
+    rest, orthonormal = rows, rows[:0]
+    pending = np.arange(len(rows))
+    while True:
+        norms = _small(torch.linalg.vector_norm(rest, dim=1))
+        pending = pending[norms[pending] > floor[pending]]
+        tried = pending[: room - len(orthonormal)]
+        if not len(tried):
+            return _small(rows @ orthonormal.T), orthonormal
+        directions, triangle = torch.linalg.qr(rest[tried].T)
+        accepted = tried[np.abs(_small(triangle.diagonal())) > floor[tried]]
+        if len(accepted) < len(tried):
+            directions, _ = torch.linalg.qr(rest[accepted].T)
+        orthonormal = torch.cat([orthonormal, directions.T])
+        rest = torch.addmm(rows, rows @ orthonormal.T, orthonormal, alpha=-1)
+        pending = np.setdiff1d(pending, accepted)
+
+
+def _cholesky(gram: np.ndarray) -> np.ndarray:
+    """Lower factor of a symmetric matrix; zeros if it is not numerically positive definite."""
+    try:
+        return np.linalg.cholesky(gram)
+    except np.linalg.LinAlgError:
+        return np.zeros_like(gram)
+
+
+def _small(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()
