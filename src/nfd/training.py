@@ -6,11 +6,13 @@ whose loss leaves all bounds is marked diverged, dropped from the stack and kept
 stops nothing.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from math import isfinite
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +22,11 @@ from nfd import probes as probing
 from nfd.parametrization import PARAMETRIZATIONS, ROLES, Role
 from nfd.resnet import COUPLINGS, Architecture, LayerGradient, Stack, Trace
 from nfd.seeds import generator
+
+if TYPE_CHECKING:
+    from nfd.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 LOSSES = ("mse", "cross_entropy")
 OPTIMIZERS = ("sgd", "adam")
@@ -309,6 +316,32 @@ class Trainer:
                 diverged.append(slot)
         return diverged
 
+    def state(self) -> dict[str, Any]:
+        """All that training changes, for a checkpoint."""
+        return {
+            "step": self.step,
+            "alive": self.alive,
+            "first_loss": self.first_loss,
+            "tensors": self._changing(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back a :meth:`state`; the trainer must be new and of the same members."""
+        kept = set(state["alive"])
+        gone = [slot for slot, member in enumerate(self.alive) if member not in kept]
+        if gone:
+            self.drop(gone)
+        self.step = self.optimizer.step = state["step"]
+        self.first_loss = state["first_loss"]
+        for mine, saved in zip(self._changing(), state["tensors"], strict=True):
+            mine.copy_(saved)
+
+    def _changing(self) -> list[Tensor]:
+        stack, moments = self.stack, self.optimizer.moments.values()
+        weights = [*stack.weights.values(), *stack.backward_copy.values()]
+        pairs = [pair for layers in moments for pair in layers]
+        return [self.loss_sum, *chain.from_iterable(weights), *chain.from_iterable(pairs)]
+
     def drop(self, slots: Sequence[int]) -> None:
         """Take these slots out of the stack for good."""
         gone = set(slots)
@@ -330,9 +363,20 @@ class _Recorder:
         self.probes = [probing.PROBES[name](trainer) for name in probes if name != "outputs"]
         self.keep_outputs = "outputs" in probes
         self.rows: list[dict[str, Any]] = []
-        self.outputs: dict[tuple[int, int], np.ndarray] = {}
+        self.outputs: dict[tuple[int, int], Tensor] = {}
         self.last: dict[int, dict[tuple[str, str], float]] = {}
         self.last_step = 0
+
+    def state(self) -> dict[str, Any]:
+        """All that a stack's training has changed and yielded, for a checkpoint."""
+        kept = ("rows", "outputs", "last", "last_step")
+        return {"trainer": self.trainer.state(), **{key: getattr(self, key) for key in kept}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back a :meth:`state`; probes remember step 0, so the recorder must be from there."""
+        self.trainer.restore(state["trainer"])
+        self.rows, self.outputs = state["rows"], state["outputs"]
+        self.last, self.last_step = state["last"], state["last_step"]
 
     def record(self) -> None:
         trainer = self.trainer
@@ -372,12 +416,7 @@ class _Recorder:
         return measured, losses
 
     def _record_outputs(self) -> None:
-        f = (
-            self.trainer.stack.forward(self.trainer.expand(self.trainer.probe[0]))
-            .double()
-            .cpu()
-            .numpy()
-        )
+        f = self.trainer.stack.forward(self.trainer.expand(self.trainer.probe[0])).double().cpu()
         for slot, member in enumerate(self.trainer.alive):
             self.outputs[member, self.trainer.step] = f[slot]
 
@@ -409,13 +448,16 @@ def train(
     dtype: torch.dtype = torch.float32,
     members_at_once: int | None = None,
     progress: Callable[[int], None] | None = None,
+    checkpoint: "Checkpoint | None" = None,
 ) -> TrainingResult:
     """Train all ``members`` of one shape on the steps of ``data.batches``.
 
     ``log_steps``: steps at which rows are written (value before that step; K, the number of steps, is
     the trained network), besides 0 and K, which always are. ``probes``: names from :data:`nfd.probes.PROBES`.
     ``members_at_once`` bounds how many are stacked (default: all); it changes no number.
-    ``progress`` is called with the number of member-steps done since its last call.
+    ``progress`` is called with the number of member-steps done since its last call. A ``checkpoint``
+    is resumed from, and offered the state after every step; removing it in the end is the caller's.
+    When a GPU's memory does not suffice, half as many members are stacked from there on.
 
     Raises ValueError naming the argument at fault.
     """
@@ -431,48 +473,86 @@ def train(
     if probes and data.probe is None:
         raise ValueError("probes: data.probe holds no samples to look at")
     start = perf_counter()
-    result = TrainingResult(list(members), [], {})
-    chunk = members_at_once or len(members)
-    for first in range(0, len(members), chunk):
-        part = _train_together(
-            Trainer(
+    done, part = _Finished(together=members_at_once or len(members)), None
+    saved = checkpoint.load() if checkpoint else None
+    if saved:
+        done, part = _Finished(**saved["done"]), saved["part"]
+
+    def after_steps(recorder: _Recorder, steps: int) -> None:
+        if progress:
+            progress(steps * len(recorder.trainer.members))
+        if checkpoint:
+            checkpoint.offer(lambda: {"done": vars(done), "part": recorder.state()})
+
+    while done.members < len(members):
+        stacked = members[done.members : done.members + done.together]
+        try:
+            trainer = Trainer(
                 architecture,
-                members[first : first + chunk],
+                stacked,
                 data,
                 loss=loss,
                 optimizer=optimizer,
                 root_seed=root_seed,
                 device=device,
                 dtype=dtype,
-            ),
-            log_steps,
-            probes,
-            progress,
-        )
-        result.rows += [{**row, "member": row["member"] + first} for row in part.rows]
-        result.outputs |= {(m + first, step): f for (m, step), f in part.outputs.items()}
-    return replace(result, wall_time_s=perf_counter() - start)
+            )
+            finished = _train_together(trainer, log_steps, probes, after_steps, part)
+        except torch.OutOfMemoryError:
+            if len(stacked) == 1:
+                raise
+            finished = None
+        part, trainer = None, None  # give the memory back before the next stack is made
+        if finished:
+            done.add(stacked, *finished)
+        else:
+            done.together = (len(stacked) + 1) // 2
+            log.warning("out of GPU memory; going on with %d networks at once", done.together)
+            torch.cuda.empty_cache()
+    outputs = {key: f.numpy() for key, f in done.outputs.items()}
+    return TrainingResult(list(members), done.rows, outputs, perf_counter() - start)
+
+
+@dataclass
+class _Finished:
+    """What the first ``members`` members have yielded; the next ``together`` are stacked next."""
+
+    together: int
+    members: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    outputs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def add(self, stacked: Sequence[Member], rows: list, outputs: dict) -> None:
+        first = self.members
+        self.rows += [{**row, "member": row["member"] + first} for row in rows]
+        self.outputs |= {(member + first, step): f for (member, step), f in outputs.items()}
+        self.members += len(stacked)
 
 
 def _train_together(
     trainer: Trainer,
     log_steps: Sequence[int],
     probes: Sequence[str],
-    progress: Callable[[int], None] | None,
-) -> _Recorder:
+    after_steps: Callable[[_Recorder, int], None],
+    state: Mapping[str, Any] | None,
+) -> tuple[list[dict[str, Any]], dict[tuple[int, int], Tensor]]:
+    """Rows and outputs of one stack, from the beginning or from where ``state`` was saved."""
     outside = [step for step in log_steps if not 0 <= step <= trainer.steps]
     if outside:
         raise ValueError(f"log_steps: {outside[0]} is not one of the steps 0..{trainer.steps}")
     recorder = _Recorder(trainer, probes)
+    if state:
+        recorder.restore(state)
     # Step 0 always, for divergence is measured against the loss there.
     for target in sorted({0, *log_steps, trainer.steps}):
-        while trainer.step < target and trainer.alive:
-            trainer.advance()
-            if progress:
-                progress(len(trainer.members))
-        if not trainer.alive:
-            if progress:
-                progress(len(trainer.members) * (target - trainer.step))
-            trainer.step = target
+        if target < trainer.step:  # recorded before the interruption
+            continue
+        while trainer.step < target:
+            before = trainer.step
+            if trainer.alive:
+                trainer.advance()
+            else:
+                trainer.step = target
+            after_steps(recorder, trainer.step - before)
         recorder.record()
-    return recorder
+    return recorder.rows, recorder.outputs
