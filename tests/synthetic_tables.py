@@ -158,8 +158,9 @@ def gia(
     )
     random = generator(4, "outputs", str(network))
     common, direction = random.normal(size=(2, entries))
-    direction -= common * (common @ direction) / (common @ common)
-    direction *= np.linalg.norm(common) / np.linalg.norm(direction)
+    common *= np.sqrt(entries) / np.linalg.norm(common)
+    direction -= common * (common @ direction) / entries
+    direction *= np.sqrt(entries) / np.linalg.norm(direction)
     frame = identities.merge(pd.DataFrame({"step": steps}), how="cross")
     vectors = []
     for row in frame.itertuples():

@@ -492,7 +492,7 @@ def _gia(frames: Frames) -> list[Finding]:
     steps = frame.loc[frame["quantity"] == "output_gap_mean", "step"]
     first, last = steps.min(), steps.max()
     line = {"series": "depth_mup", "optimizer": "sgd"}
-    fitted = "c_inf in gap = c_inf + c L^-r"
+    fitted = "c_inf in gap = c_inf + c L^-r, r >= 1/2"
     absent = "four depths with both couplings and outputs"
     exact = _pick(frame, "output_gap", ("depth",), source="closed_form")
     closed_form = ""
@@ -640,7 +640,8 @@ def _nondegenerate(frames: Frames) -> list[Finding]:
     figure = "kernel_spectrum"
     frame = frames[figure]
     ratios = _select(frame, "kernel_ratio", series="depth_mup", optimizer="sgd", source="network")
-    ratios = ratios[ratios["depth"] == ratios["depth"].max()].sort_values("width")
+    deepest = ratios.groupby("width")["depth"].transform("max")
+    ratios = ratios[ratios["depth"] == deepest].sort_values("width")
     rows = [row for _, row in ratios.iterrows()] or [None]
     limit = _pick(
         frame,

@@ -88,7 +88,7 @@ depth_transfer, width_transfer, depth_transfer_2, correction_exponent ('size': d
     best_learning_rate             network  over size; learning_rate: best of the grid; estimate empty if the
                                             optimum lies at the grid's edge
     best_learning_rate             fit      the line 2^(a + drift log2 size) at the sizes used
-    best_train_loss                network  over size: at the best rate of the grid
+    best_train_loss, best_test_loss           network  over size: at the best rate of the grid
     drift                          fit      log2 best rate per log2 size
     grid_spacing                   fit      log2 of the ratio of neighbouring rates
     regret                         network  over size: loss at the smallest network's best rate / own best - 1
@@ -115,6 +115,7 @@ import numpy as np
 import pandas as pd
 
 from nfd.catalogue import FIGURES
+from nfd.closed_form import first_step_response
 from nfd.scaling import (
     Interval,
     drift,
@@ -407,8 +408,8 @@ def gia_restoration(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.D
             _add_output_gaps(rows, network, part, vectors)
             _add_loss_gap(rows, network, part)
     activation = data["activation"].iloc[0]
-    if activation in _GAUSSIAN_MOMENT:
-        _add_first_step(rows, np.sort(data["depth"].unique()), _GAUSSIAN_MOMENT[activation])
+    if activation in _EXACT:
+        _add_first_step(rows, np.sort(data["depth"].unique()), activation)
     return rows.frame()
 
 
@@ -420,7 +421,7 @@ def _vectors(outputs: pd.DataFrame | None, runs: pd.DataFrame) -> pd.DataFrame:
         return live.iloc[:0].assign(step=[], vector=[])
     found = outputs.merge(live, on=key)
     vectors = [np.asarray(v, float) for v in found["outputs"]]
-    finite = [bool(np.isfinite(v).all()) for v in vectors]
+    finite = np.array([np.isfinite(v).all() for v in vectors], bool)
     return found.drop(columns="outputs").assign(vector=vectors)[finite]
 
 
@@ -562,26 +563,26 @@ def _add_loss_gap(rows: _Rows, network: dict[str, object], part: pd.DataFrame) -
     _add_plateau(rows, "loss_gap", network, depths, fit, len(paired), columns)
 
 
-# E[phi^2] / E[h^2] = E[phi'^2] for a centred Gaussian h.
-_GAUSSIAN_MOMENT = {"linear": 1.0, "relu": 0.5}
+# Activations with a closed form.
+_EXACT = ("relu", "linear")
 
 
-def _add_first_step(rows: _Rows, depths: np.ndarray, q: float) -> None:
+def _add_first_step(rows: _Rows, depths: np.ndarray, activation: str) -> None:
     """Exact first-step changes of the output at T = 1 (docs/theory.md, section 5) and their gap."""
-    growth = (1 + q / depths) ** depths
-    parts = {
-        "hidden, standard": q * (1 + q / depths) ** (depths - 1),
-        "hidden, decoupled": growth - 1,
-        "input, standard": growth,
-        "input, decoupled": np.ones(len(depths)),
-        "output, both": growth,
-    }
     columns = {"source": "closed_form", "parametrization": "depth_mup", "step": 1, "depth": depths}
-    for series, change in parts.items():
-        rows.add("first_step_change", {}, change, series=series, **columns)
-    standard = parts["hidden, standard"] + parts["input, standard"] + growth
-    decoupled = parts["hidden, decoupled"] + parts["input, decoupled"] + growth
-    gap = (standard - decoupled) / standard
+
+    def change(coupling: str, *roles: str) -> np.ndarray:
+        settings = {"activation": activation, "coupling": coupling, "trainable": roles}
+        return np.array([first_step_response(depth=float(L), **settings) for L in depths])
+
+    for role in ("hidden", "input"):
+        for coupling in ("standard", "decoupled"):
+            series = f"{role}, {coupling}"
+            rows.add("first_step_change", {}, change(coupling, role), series=series, **columns)
+    output = change("standard", "output")
+    rows.add("first_step_change", {}, output, series="output, both", **columns)
+    everything = ("input", "hidden", "output")
+    gap = 1 - change("decoupled", *everything) / change("standard", *everything)
     rows.add("output_gap", {}, gap, series="closed form", **columns)
 
 
@@ -1096,10 +1097,24 @@ def _add_initial_coupling(
     for j, depth in enumerate(depths):
         group = squares[:, :, j]
         kept = np.isfinite(over_seeds(group))
+        group = group[:, kept]
         found = interval(np.sqrt, group, names=(metric,))
-        shown = {**columns, "depth": depth}
-        rows.add(metric, keys, found, _seed_counts(group), source="network", width=widths, **shown)
-        _add_slope(rows, metric, keys, "width", widths, kept, np.sqrt, group, shown, slope, 2.0)
+        shown = {**columns, "depth": depth, "source": "network"}
+        rows.add(metric, keys, found, _seed_counts(group), width=widths[kept], **shown)
+        everything = np.ones(kept.sum(), bool)
+        _add_slope(
+            rows,
+            metric,
+            keys,
+            "width",
+            widths[kept],
+            everything,
+            np.sqrt,
+            group,
+            shown,
+            slope,
+            2.0,
+        )
     widest = squares[:, -1]
     kept = np.isfinite(over_seeds(widest))
     if kept.sum() >= 3:
@@ -1281,6 +1296,8 @@ def _add_first_step_change(rows: _Rows, data: pd.DataFrame) -> None:
     if data.empty:
         return
     data = data[(data["learning_rate"] == data["learning_rate"].min()) & ~data["lost"]]
+    if data.empty:
+        return
     step = _first_step(data)
     for keys, part in _each(data[data["step"] == step], *LINE, "width", "learning_rate"):
         _add_change(rows, "first_step_output_change", keys, part, step)
@@ -1310,6 +1327,8 @@ def internal_collapse(results: pd.DataFrame, outputs: pd.DataFrame | None = None
         return rows.frame()
     _add_diverged(rows, data)
     chosen = _at_reading_rate(data)
+    if chosen.empty:
+        return rows.frame()
     steps = sorted({_first_step(chosen), int(chosen["step"].max())})
     for metric in CHANGES:
         measured = _metric(chosen, metric)

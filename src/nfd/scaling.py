@@ -26,8 +26,9 @@ from nfd.seeds import generator
 
 LEVEL = 0.95
 RESAMPLES = 1000
-# Exponents tried by the fits with a plateau. An estimate at either end is no estimate.
-PLATEAU_EXPONENTS = np.round(np.arange(0.2, 2.5001, 0.02), 2)
+# Exponents tried by the fits. Below L^-1/2, the slowest correction that theory knows, the plateau of a few
+# sizes is not determined: a slower decay is read as a plateau.
+PLATEAU_EXPONENTS = np.round(np.arange(0.5, 2.5001, 0.02), 2)
 LIMIT_EXPONENTS = np.round(np.arange(0.1, 2.5001, 0.1), 2)
 
 Statistic = Callable[..., np.ndarray]
