@@ -17,8 +17,9 @@ from torch import Tensor
 
 Coupling = Literal["standard", "decoupled"]
 
-# A residual below this many units of round-off, relative to its vector, is round-off and is dropped.
-_TOLERANCE_EPS = 64.0
+# A residual below round-off to this power (float64: 2e-12, float32: 6e-6), relative to its vector, is
+# taken for round-off and dropped; what is lost is of that order.
+_TOLERANCE_POWER = 0.75
 # Least squared sine, in a block, between a row and the span of those before it for Cholesky-QR.
 _LEAST_PIVOT = 1e-3
 
@@ -160,7 +161,7 @@ def extend_basis(basis: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     Directions whose residual is below a tolerance relative to their own vector are left out. Block
     Gram-Schmidt, twice: the second pass, after normalising, restores orthogonality to round-off.
     """
-    tolerance = _TOLERANCE_EPS * torch.finfo(vectors.dtype).eps
+    tolerance = torch.finfo(vectors.dtype).eps ** _TOLERANCE_POWER
     room = vectors.shape[1] - len(basis)
     along = vectors @ basis.T
     residual = torch.addmm(vectors, along, basis, alpha=-1)
@@ -211,6 +212,7 @@ def _orthonormal_rows_of_any_rank(
     while True:
         norms = _small(torch.linalg.vector_norm(rest, dim=1))
         pending = pending[norms[pending] > floor[pending]]
+        pending = pending[_farthest_first(_small(rest[pending] @ rest[pending].T))]
         tried = pending[: room - len(orthonormal)]
         if not len(tried):
             return _small(rows @ orthonormal.T), orthonormal
@@ -221,6 +223,22 @@ def _orthonormal_rows_of_any_rank(
         orthonormal = torch.cat([orthonormal, directions.T])
         rest = torch.addmm(rows, rows @ orthonormal.T, orthonormal, alpha=-1)
         pending = np.setdiff1d(pending, accepted)
+
+
+def _farthest_first(gram: np.ndarray) -> list[int]:
+    """An order of rows in which each is the farthest, or nearly, from the span of those before it.
+
+    So no direction is taken from a small residual while others depend on it more than on what is sure.
+    """
+    left, order = gram.copy(), []
+    for _ in range(len(gram)):
+        distance = left.diagonal().copy()
+        distance[order] = -np.inf
+        pick = int(distance.argmax())
+        order.append(pick)
+        if left[pick, pick] > 0:
+            left -= np.outer(left[:, pick], left[pick]) / left[pick, pick]
+    return order
 
 
 def _cholesky(gram: np.ndarray) -> np.ndarray:
