@@ -2,14 +2,18 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from nfd import datasets, runs, tables
+from nfd.checkpoint import Checkpoint, Interrupted, job_key
 
 Settings = Mapping[str, Any]
 
@@ -22,6 +26,12 @@ def job_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, help="prepared data set, .npz")
     parser.add_argument("--results", required=True, help="table of results to write")
     parser.add_argument("--outputs", required=True, help="table of network outputs to write")
+    parser.add_argument(
+        "--checkpoints",
+        default="work/checkpoints",
+        type=Path,
+        help="folder in which an unfinished job saves its state, at the path of --results",
+    )
     parser.add_argument("--gpus", type=int, default=0, help="0: work on the CPU")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     return parser
@@ -36,21 +46,36 @@ def run_job(
 ) -> int:
     """Run one job and write its tables; returns the exit code.
 
-    ``run`` is called as ``run(experiment, settings, data, device=..., progress=...)``; ``total``
-    counts what it reports to ``progress``, in ``unit``.
+    ``run`` is called as ``run(experiment, settings, data, device=..., progress=..., checkpoint=...)``;
+    ``total`` counts what it reports to ``progress``, in ``unit``.
     """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings, start = arguments.settings, perf_counter()
     try:
         device = "cuda" if arguments.gpus else "cpu"
         device = runs.use_device(device, arguments.threads, settings["tf32"])
         data = datasets.load(arguments.data)
-        with tqdm(total=total, unit=unit, mininterval=5, desc=arguments.experiment) as bar:
+        key = job_key(arguments.experiment, settings, data, runs.describe_device(device))
+        checkpoint = Checkpoint(_checkpoint_path(arguments), key)
+        bar = tqdm(total=total, unit=unit, mininterval=5, desc=arguments.experiment)
+        with bar, checkpoint.heeding_signals():
             results, outputs = run(
-                arguments.experiment, settings, data, device=device, progress=bar.update
+                arguments.experiment,
+                settings,
+                data,
+                device=device,
+                progress=bar.update,
+                checkpoint=checkpoint,
             )
     except (datasets.DataError, runs.DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except torch.OutOfMemoryError as error:
+        print(f"error: not even one network or simulation fits the GPU: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
     facts = tables.provenance(
         dataset=data.label,
         dataset_digest=data.digest,
@@ -59,6 +84,16 @@ def run_job(
         tf32=settings["tf32"],
         wall_time_s=round(perf_counter() - start, 2),
     )
-    tables.write_outputs(outputs, arguments.outputs, facts)
-    tables.write_results(results, arguments.results, facts)
+    try:
+        tables.write_outputs(outputs, arguments.outputs, facts)
+        tables.write_results(results, arguments.results, facts)
+    except OSError as error:
+        print(f"error: cannot write the tables: {error}", file=sys.stderr)
+        return 1
+    checkpoint.remove()  # last: whatever fails before, the work is not lost
     return 0
+
+
+def _checkpoint_path(arguments: argparse.Namespace) -> Path:
+    results = Path(arguments.results)
+    return arguments.checkpoints / results.relative_to(results.anchor).with_suffix(".pt")

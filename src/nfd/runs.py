@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nfd.checkpoint import Checkpoint
 from nfd.datasets import DataError, PreparedData
 from nfd.experiments import CPU_STACK_BYTES, TrainingJob
 from nfd.limit import LimitProblem, LimitTrajectory, simulate_limit
@@ -103,6 +104,7 @@ def run_training(
     *,
     device: torch.device,
     progress: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Tables:
     """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.tables`."""
     architecture = Architecture(
@@ -129,6 +131,7 @@ def run_training(
         dtype=DTYPES[settings["precision"]],
         members_at_once=TrainingJob(experiment, "", settings).members_at_once(stack_budget(device)),
         progress=progress,
+        checkpoint=checkpoint,
     )
     identity = pd.DataFrame([_identity(experiment, settings, member) for member in members])
     rows = pd.DataFrame(result.rows)
@@ -178,10 +181,18 @@ def run_limit(
     *,
     device: torch.device,
     progress: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Tables:
     """Simulate a job's limit for each learning rate and seed. Returns (results, outputs)."""
-    results, outputs = [], []
-    for rate, seed in product(settings["learning_rates"], settings["seeds"]):
+    results, outputs, begin = [], [], 0
+    saved = checkpoint.load() if checkpoint else None
+    if saved:
+        results, begin = saved["results"], saved["done"]
+        outputs = [{**row, "outputs": row["outputs"].numpy()} for row in saved["outputs"]]
+        if progress:
+            progress(begin)
+    simulations = list(product(settings["learning_rates"], settings["seeds"]))
+    for done, (rate, seed) in enumerate(simulations[begin:], begin + 1):
         problem = limit_problem(settings, data, rate)
         trajectory = simulate_limit(
             problem,
@@ -202,12 +213,16 @@ def run_limit(
             at = {**identity, "step": step}
             diverged = trajectory.diverged_at is not None and step >= trajectory.diverged_at
             for (split, metric), values in _limit_metrics(trajectory).items():
-                row = {"split": split, "metric": metric, "value": values[step]}
+                row = {"split": split, "metric": metric, "value": float(values[step])}
                 results.append({**at, **row, "diverged": diverged})
             probed = trajectory.outputs[step, problem.probe_ids].ravel()
             outputs.append({**at, "outputs": probed.astype(np.float32)})
         if progress:
             progress(1)
+        if checkpoint:
+            tensors = [{**row, "outputs": torch.from_numpy(row["outputs"])} for row in outputs]
+            state = {"done": done, "results": results, "outputs": tensors}
+            checkpoint.offer(lambda state=state: state)
     return pd.DataFrame(results), pd.DataFrame(outputs)
 
 
