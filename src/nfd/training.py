@@ -156,6 +156,7 @@ class _Optimizer:
         self.epsilon: dict[Role, Tensor] = {}
         # Gradients are of the batch mean, the errors a backward pass yields are per sample.
         self.per_batch = 1.0 / batch_size
+        self.descent: dict[Role, Tensor] = {}
         for role in stack.weights:
             rates, epsilon = [], []
             for member, scales in zip(members, stack.scales, strict=True):
@@ -168,6 +169,7 @@ class _Optimizer:
             column = {"dtype": stack.dtype, "device": stack.device}
             self.rates[role] = torch.tensor(rates, **column).view(-1, 1, 1)
             self.epsilon[role] = torch.tensor(epsilon, **column).view(-1, 1, 1)
+            self.descent[role] = -self.per_batch * self.rates[role]
         self.trained = {role for role, rate in self.rates.items() if bool((rate != 0).any())}
         self.moments: dict[Role, list[tuple[Tensor, Tensor]]] = {}
         if optimizer == "adam":
@@ -182,7 +184,7 @@ class _Optimizer:
         if role not in self.trained:
             return
         if self.kind == "sgd":
-            error = gradient.error * (-self.per_batch * self.rates[role])
+            error = gradient.error * self.descent[role]
             self.stack.add_to_weight(role, layer, error, gradient.feature)
         else:
             self._adam(role, layer, gradient)
@@ -200,7 +202,7 @@ class _Optimizer:
             self.stack.backward_copy[role][layer].add_(change[self.stack.standard :])
 
     def keep(self, index: Tensor) -> None:
-        for table in (self.rates, self.epsilon):
+        for table in (self.rates, self.epsilon, self.descent):
             for role in table:
                 table[role] = table[role].index_select(0, index)
         for layers in self.moments.values():
