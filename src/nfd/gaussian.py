@@ -37,6 +37,7 @@ class Product(NamedTuple):
 class Noise:
     """Rows of N(0, 1) numbers; with several seeds, their normalised sum, which has the same law.
 
+    ``sign`` -1 negates them, with the same law again: averaged over both signs, odd effects cancel.
     Sums let matrices of networks of different depth share noise: what one layer of the shallow network
     draws is then the normalised sum of what the layers of the deep one in its place draw, as with the
     increments of a Brownian motion.
@@ -48,8 +49,10 @@ class Noise:
         seeds: Sequence[int],
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
+        sign: int = 1,
     ):
         self.size, self.dtype, self.device = size, dtype, torch.device(device)
+        self._scale = sign / len(seeds) ** 0.5
         self._generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
 
     def draw(self, rows: int) -> Tensor:
@@ -62,7 +65,7 @@ class Noise:
         out.normal_(generator=first)
         for generator in others:
             out += torch.empty_like(out).normal_(generator=generator)
-        return out.div_(len(self._generators) ** 0.5) if others else out
+        return out if self._scale == 1 else out.mul_(self._scale)
 
 
 class _Side:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .closed_form import FEATURE_LEARNING, limit_bytes
 from .gaussian import Coupling, GaussianMatrix, Noise
-from .parametrization import PARAMETRIZATIONS, Role
+from .parametrization import PARAMETRIZATIONS, ROLES, Role
 from .resnet import COUPLINGS, Architecture, LayerGradient, Trace
 from .seeds import generator
 from .training import LOSSES, Member, Trainer, TrainingData, as_values, loss_and_chi
@@ -229,17 +229,18 @@ def simulate_limit(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     noise_depth: int | None = None,
-    antithetic: bool = False,
+    negate: Sequence[Role] = (),
 ) -> LimitTrajectory:
     """The trajectory of a network of width ``particles`` under ``problem``, exact in law.
 
     All randomness derives from ``seed``. Two options correlate runs and leave the law of each run
     unchanged. ``noise_depth``, a multiple of the depth: each layer draws its noise as the normalised
     sum of the noises of the noise_depth / depth finest layers in its place, so that runs of different
-    depth share one Brownian path. ``antithetic``: the readout is the negative of the plain run's, so
-    that in the mean of both what is odd in it (f at initialisation) cancels.
+    depth share one Brownian path. ``negate``: roles whose initial weights are the negative of the plain
+    run's, so that in the mean over signs what is odd in them cancels: f at initialisation for
+    "output", the leading fluctuation of the norms for "hidden_2" and "input".
     """
-    return _simulate(problem, particles, seed, device, dtype, noise_depth, antithetic)[0]
+    return _simulate(problem, particles, seed, device, dtype, noise_depth, negate)[0]
 
 
 def simulate_dense(
@@ -264,11 +265,9 @@ def _simulate(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     noise_depth: int | None = None,
-    antithetic: bool = False,
+    negate: Sequence[Role] = (),
 ) -> tuple[LimitTrajectory, "_Network"]:
-    network = _Network(
-        problem, particles, seed, torch.device(device), dtype, noise_depth, antithetic
-    )
+    network = _Network(problem, particles, seed, torch.device(device), dtype, noise_depth, negate)
     with torch.no_grad():
         return _train(problem, network), network
 
@@ -406,14 +405,16 @@ class _Network:
         device: torch.device,
         dtype: torch.dtype,
         noise_depth: int | None,
-        antithetic: bool,
+        negate: Sequence[Role],
     ):
         noise_depth = noise_depth or problem.depth
         if noise_depth % problem.depth:
             raise ValueError(
                 f"noise_depth: {noise_depth} is not a multiple of the depth {problem.depth}"
             )
-        self.problem, self.particles, self.seed = problem, particles, seed
+        for role in negate:
+            _check_choice("negate", role, ROLES)
+        self.problem, self.particles, self.seed, self.negate = problem, particles, seed, negate
         self.device, self.dtype = device, dtype
         self.scales = PARAMETRIZATIONS[problem.parametrization].scales(
             particles,
@@ -427,7 +428,7 @@ class _Network:
         classes = problem.target_values.shape[1]
         # Held as (d, n) and (C, n), so that vectors are rows as everywhere.
         self.input_weights = self._noise("input").draw(self.inputs.shape[1])
-        self.output_weights = self._noise("output").draw(classes) * (-1.0 if antithetic else 1.0)
+        self.output_weights = self._noise("output").draw(classes)
         self.blocks = [self._block(layer, noise_depth) for layer in range(problem.depth)]
 
     def _tensor(self, values: np.ndarray) -> Tensor:
@@ -435,7 +436,8 @@ class _Network:
 
     def _noise(self, *names: str | int, cells: Sequence[int] = (0,)) -> Noise:
         seeds = [int(generator(self.seed, "limit", *names, cell).integers(2**63)) for cell in cells]
-        return Noise(self.particles, seeds, self.dtype, self.device)
+        sign = -1 if names[0] in self.negate else 1
+        return Noise(self.particles, seeds, self.dtype, self.device, sign)
 
     def _block(self, layer: int, noise_depth: int) -> list[_HiddenMatrix]:
         """The hidden matrices of one block, first to last."""
