@@ -270,6 +270,7 @@ def linear_outputs(
     inner products, and with them the outputs, are numbers. Decoupled networks drop the derivatives.
     """
     inputs, targets = np.asarray(inputs, float), np.asarray(targets, float)
+    _check_names("loss", [loss], ("mse", "cross_entropy"))
     program = _LinearProgram(
         inputs,
         targets.shape[1],
@@ -438,6 +439,7 @@ def limit_bytes(
     the same backward; ``block``: the most samples passed forward at once.
     """
     vectors = min(forward_vectors, particles) + min(backward_vectors, particles)
-    # Two arrays per side and matrix; slopes (up to one array per layer); a dozen blocks in work.
+    # Two arrays per side and matrix; slopes (at most one block per layer); a dozen blocks in work.
     arrays = depth * (2 * block_layers * vectors + block) + 12 * block
-    return arrays * particles * itemsize
+    learned = min(forward_vectors, particles) * min(backward_vectors, particles)
+    return (arrays * particles + depth * block_layers * learned) * itemsize
