@@ -64,9 +64,9 @@ def measured(
 
 
 def noise(frame: pd.DataFrame, sd: float, *names: str, shared: float = 0.0) -> np.ndarray:
-    """Factor exp(normal): ``sd`` of each row's own, ``shared`` common to all rows of a seed."""
+    """Factor exp(normal): ``sd`` of each row's own, ``shared`` common to all networks of a seed."""
     own = generator(1, "noise", *names).normal(size=len(frame)) * sd
-    by_seed = generator(2, "noise", *names).normal(size=1000) * shared
+    by_seed = generator(2, "noise", names[0]).normal(size=1000) * shared
     return np.exp(own + by_seed[frame["seed"].to_numpy()])
 
 

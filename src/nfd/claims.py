@@ -778,14 +778,14 @@ def _depth_transfer(frames: Frames) -> list[Finding]:
 def _width_transfer(frames: Frames) -> list[Finding]:
     figure = "width_transfer"
     done = {("depth_mup", "sgd"), ("mup", "sgd"), ("standard", "sgd"), ("standard", "adam")}
-    standard_adam = frames[figure][["series", "optimizer"]].eq(("standard", "adam")).all(axis=1)
+    adam = _select(frames[figure], "drift", series="standard", optimizer="adam")
     return [
         *_transfer(frames, figure, "width", "depth_mup", decides=True),
         *_transfer(frames, figure, "width", "mup", decides=True),
         *_transfer(frames, figure, "width", "standard", transfers=False, decides=True),
         *(
             _transfer(frames, figure, "width", "standard", optimizer="adam", transfers=False)
-            if standard_adam.any()
+            if len(adam)
             else []
         ),
         *_others(frames, figure, "width", done),
@@ -799,8 +799,7 @@ def _two_layer_transfer(frames: Frames) -> list[Finding]:
     figure = "depth_transfer_2"
     done = {("depth_mup", "sgd"), ("depth_mup", "adam"), (CORRECTED, "sgd")}
     findings = _transfer(frames, figure, "depth", "depth_mup", transfers=False, decides=True)
-    adam = frames[figure][["series", "optimizer"]].eq(("depth_mup", "adam")).all(axis=1)
-    if adam.any():
+    if len(_select(frames[figure], "drift", series="depth_mup", optimizer="adam")):
         findings += _transfer(
             frames, figure, "depth", "depth_mup", optimizer="adam", transfers=False
         )

@@ -186,7 +186,7 @@ class _Rows:
     """Collects rows; :meth:`frame` gives them the columns of EVIDENCE_COLUMNS."""
 
     def __init__(self) -> None:
-        self.parts: list[pd.DataFrame] = []
+        self.columns: dict[str, list] = {name: [] for name in EVIDENCE_COLUMNS}
 
     def add(
         self,
@@ -196,39 +196,41 @@ class _Rows:
         seeds: object = np.nan,
         **columns: object,
     ) -> None:
-        """Rows for ``found``; ``keys`` name the line (and, as a frame, one cell per row)."""
+        """Rows for ``found``; ``keys`` name the line (and, as a frame, one cell per row).
+
+        ``columns`` go before ``keys``. Each value is one for all rows or an array with one per row.
+        """
         if not isinstance(found, Interval):
             found = Interval(
                 *(np.asarray(v, float) for v in (found, found * np.nan, found * np.nan))
             )
+        known = keys.to_dict("list") if isinstance(keys, pd.DataFrame) else dict(keys)
+        values = {
+            **known,
+            "series": _labels(keys),
+            **columns,
+            "quantity": quantity,
+            "estimate": np.atleast_1d(found.estimate),
+            "ci_low": np.atleast_1d(found.low),
+            "ci_high": np.atleast_1d(found.high),
+            "seeds": seeds,
+        }
         size = np.size(found.estimate)
-        if isinstance(keys, pd.DataFrame):
-            frame = keys.reset_index(drop=True).copy()
-        else:
-            frame = pd.DataFrame(dict(keys), index=range(size))
-        columns = {"series": _labels(frame), **columns}
-        for name, value in columns.items():
-            frame[name] = value
-        frame["quantity"] = quantity
-        frame["estimate"] = np.atleast_1d(found.estimate)
-        frame["ci_low"], frame["ci_high"] = np.atleast_1d(found.low), np.atleast_1d(found.high)
-        frame["seeds"] = seeds
-        self.parts.append(frame)
+        for name, column in self.columns.items():
+            value = values.get(name, np.nan)
+            many = isinstance(value, list | np.ndarray)
+            column.extend(value if many else [value] * size)
 
     def frame(self) -> pd.DataFrame:
-        if not self.parts:
-            return pd.DataFrame(columns=EVIDENCE_COLUMNS)
-        parts = [p.reindex(columns=EVIDENCE_COLUMNS).astype(object) for p in self.parts if len(p)]
-        return pd.concat(parts, ignore_index=True).infer_objects()
+        return pd.DataFrame(self.columns)
 
 
-def _labels(frame: pd.DataFrame) -> list[str]:
-    if "parametrization" not in frame:
-        return [""] * len(frame)
-    names = [name for name in LINE if name in frame]
-    lines = frame[names].drop_duplicates().to_dict("records")
-    known = {tuple(record.values()): series_label(record) for record in lines}
-    return [known[key] for key in frame[names].itertuples(index=False, name=None)]
+def _labels(keys: pd.DataFrame | Mapping[str, object]) -> str | list[str]:
+    if isinstance(keys, Mapping):
+        return series_label(keys) if keys else ""
+    names = [name for name in LINE if name in keys]
+    records = keys[names].to_dict("records")
+    return [series_label(record) for record in records]
 
 
 def series_label(network: Mapping[str, object]) -> str:
@@ -771,28 +773,45 @@ class _Bundle:
 
     def __init__(self, keys: dict[str, object], networks: pd.DataFrame, limits: pd.DataFrame):
         self.keys = keys
-        self.frames = {"network": networks, "limit": limits}
         self.last = int(networks["step"].max())
         self.widest = int(networks["width"].max())
         # If limits were run with several numbers of particles, the most are the limit.
         self.particles = int(limits["width"].max())
+        # (source, coupling, step, width, depth) -> seed -> outputs
+        self.vectors: dict[tuple, dict[int, np.ndarray]] = {}
+        rows = pd.concat([networks, limits])
+        names = ["source", "coupling", "step", "width", "depth", "seed", "vector"]
+        for *cell, seed, vector in rows[names].itertuples(index=False, name=None):
+            self.vectors.setdefault(tuple(cell), {})[seed] = vector
 
-    def sizes(self, source: str, coupling: str, axis: str, **fixed: object) -> np.ndarray:
-        """Values of ``axis`` for which there are outputs of at least two seeds at the last step."""
-        found = _matching(self.frames[source], {"coupling": coupling, "step": self.last, **fixed})
-        counts = found.groupby(axis)["seed"].nunique()
-        return np.sort(counts.index[counts >= 2].to_numpy())
+    def widths(self, coupling: str, depth: int) -> np.ndarray:
+        """Widths of the networks of this depth, with outputs of at least two seeds."""
+        return self._sizes("network", coupling, lambda n, L: n if depth == L else None)
+
+    def depths(self, source: str, coupling: str, width: int) -> np.ndarray:
+        """Depths at this width (of networks) or number of particles (of limits)."""
+        return self._sizes(source, coupling, lambda n, L: L if width == n else None)
+
+    def _sizes(
+        self, source: str, coupling: str, pick: Callable[[int, int], int | None]
+    ) -> np.ndarray:
+        shapes = [
+            cell[3:]
+            for cell, seeds in self.vectors.items()
+            if cell[:3] == (source, coupling, self.last) and len(seeds) >= 2
+        ]
+        found = {pick(*shape) for shape in shapes} - {None}
+        return np.array(sorted(found), dtype=int)
 
     def sample(
         self, source: str, coupling: str, step: int, shapes: Sequence[tuple[int, int]]
     ) -> np.ndarray:
         """Outputs (seeds, shapes, entries) of the seeds that all (width, depth) ``shapes`` have."""
-        found = _matching(self.frames[source], {"coupling": coupling, "step": step})
         by_shape = [
-            _matching(found, {"width": width, "depth": depth}).set_index("seed")["vector"]
+            self.vectors.get((source, coupling, step, int(width), int(depth)), {})
             for width, depth in shapes
         ]
-        common = sorted(set.intersection(*(set(v.index) for v in by_shape)))
+        common = sorted(set.intersection(*(set(vectors) for vectors in by_shape)))
         if not common:
             return np.empty((0, len(shapes), 0))
         return np.array([[vectors[seed] for vectors in by_shape] for seed in common])
@@ -812,7 +831,7 @@ def _power(change: np.ndarray) -> float:
 def _add_over_width(rows: _Rows, bundle: _Bundle, couplings: tuple[str, str], depth: int) -> None:
     """Bias and fluctuation over width against the limit of the same depth."""
     network, limit = couplings
-    widths = bundle.sizes("network", network, "width", depth=depth)
+    widths = bundle.widths(network, depth)
     target_shape = [(bundle.particles, int(depth))]
     target = bundle.sample("limit", limit, bundle.last, target_shape)[:, 0]
     if len(widths) < 2 or len(target) < 1:
@@ -892,7 +911,7 @@ def _add_loglog(rows, quantity, keys, axis, sizes, kept, squares, groups, column
 
 def _extrapolated(bundle: _Bundle, source: str, coupling: str, width: int) -> tuple:
     """Outputs extrapolated to infinite depth, (seeds, entries), their change, and the depths used."""
-    depths = bundle.sizes(source, coupling, "depth", width=width)
+    depths = bundle.depths(source, coupling, width)
     if len(depths) < 2:
         return None, None, depths
     pair = [(width, int(depth)) for depth in depths[-2:]]
@@ -1151,35 +1170,37 @@ def kernel_spectrum(results: pd.DataFrame, outputs: pd.DataFrame | None = None) 
 
 def depth_transfer(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The best learning rate over depth, one-layer blocks (claim C7)."""
-    return _transfer(_runs(results, "depth_transfer"), "depth")
+    rows = _Rows()
+    _add_transfer(rows, _networks(_runs(results, "depth_transfer")), "depth")
+    return rows.frame()
 
 
 def width_transfer(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The best learning rate over width (claim C8)."""
-    return _transfer(_runs(results, "width_transfer"), "width")
+    rows = _Rows()
+    _add_transfer(rows, _networks(_runs(results, "width_transfer")), "width")
+    return rows.frame()
 
 
 def depth_transfer_2(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The best learning rate over depth, two-layer blocks and controls (claims C10, C11)."""
-    return _transfer(_runs(results, "depth_transfer_2"), "depth")
+    rows = _Rows()
+    _add_transfer(rows, _networks(_runs(results, "depth_transfer_2")), "depth")
+    return rows.frame()
 
 
 def correction_exponent(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The correction's exponent p: first-step change of the output and transfer (claim C11)."""
-    data = _runs(results, "correction_exponent")
-    frame = _transfer(data, "depth")
     rows = _Rows()
-    if not data.empty:
-        rows.parts.append(frame)
-        _add_first_step_change(rows, data)
+    data = _networks(_runs(results, "correction_exponent"))
+    _add_transfer(rows, data, "depth")
+    _add_first_step_change(rows, data)
     return rows.frame()
 
 
-def _transfer(data: pd.DataFrame, axis: str) -> pd.DataFrame:
-    rows = _Rows()
-    data = _networks(data)
+def _add_transfer(rows: _Rows, data: pd.DataFrame, axis: str) -> None:
     if data.empty:
-        return rows.frame()
+        return
     _add_diverged(rows, data)
     other = "width" if axis == "depth" else "depth"
     final = _last(data)
@@ -1187,7 +1208,6 @@ def _transfer(data: pd.DataFrame, axis: str) -> pd.DataFrame:
         curves = _Curves.of(part, axis)
         if curves is not None:
             _add_curves(rows, keys, curves, axis, int(part["step"].iloc[0]))
-    return rows.frame()
 
 
 @dataclass(frozen=True)
@@ -1292,7 +1312,7 @@ def _least(means: np.ndarray) -> np.ndarray:
 
 def _add_first_step_change(rows: _Rows, data: pd.DataFrame) -> None:
     """How far the first step moves the outputs, over depth, at the smallest rate (linear response)."""
-    data = _metric(_networks(data), "output_change")
+    data = _metric(data, "output_change")
     if data.empty:
         return
     data = data[(data["learning_rate"] == data["learning_rate"].min()) & ~data["lost"]]

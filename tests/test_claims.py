@@ -1,0 +1,574 @@
+"""Every claim reaches every verdict, on tables made to deserve it; rules judge in the right direction."""
+
+import importlib.util
+from math import inf, nan
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic_tables as synthetic
+
+from nfd import claims, tables
+from nfd.claims import (
+    CLAIM_COLUMNS,
+    CLAIMS,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    SUPPORTED,
+    evidence_of,
+    judge,
+    overall,
+)
+from nfd.evidence import EVIDENCE
+
+CORRECTED = {"parametrization": "depth_mup_corrected", "correction": 0.5, "block_layers": 2}
+FEW = range(4)
+
+
+def load_script(name: str) -> ModuleType:
+    """A command of scripts/ as a module."""
+    path = Path(__file__).parents[1] / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def findings(
+    claim: str, results: pd.DataFrame, outputs: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    return judge(CLAIMS[claim], evidence_of(CLAIMS[claim], results, outputs))
+
+
+# ---------------------------------------------------------------------------------------- tables by verdict
+
+
+def together(*parts):
+    """Concatenate results, or (results, outputs) pairs."""
+    if isinstance(parts[0], tuple):
+        return tuple(pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
+    return pd.concat(parts, ignore_index=True), None
+
+
+def scaling(loss, **settings):
+    return synthetic.scaling(loss=loss, **settings), None
+
+
+def transfer(experiment="depth_transfer", axis="depth", **settings):
+    return synthetic.transfer(experiment, axis, **settings), None
+
+
+def widths(mup=0.0, standard=-1.0, depth_mup=0.0, **settings):
+    drifts = {"depth_mup": depth_mup, "mup": mup, "standard": standard}
+    return together(
+        *(
+            synthetic.transfer(
+                "width_transfer", "width", parametrization=name, drift=drift, **settings
+            )
+            for name, drift in drifts.items()
+        )
+    )
+
+
+def two_layers(plain=0.0, corrected=0.0, level=0.4, own=0.0, **settings):
+    """Two-layer transfer of depth_mup and the corrected network, and the latter's own change."""
+    return together(
+        synthetic.transfer("depth_transfer_2", "depth", block_layers=2, drift=plain, **settings),
+        synthetic.transfer(
+            "depth_transfer_2", "depth", drift=corrected, level=level, **CORRECTED, **settings
+        ),
+        synthetic.changes({"own_change_1": own}, **CORRECTED),
+    )
+
+
+def own_change(exponent, **settings):
+    return synthetic.changes({"own_change_1": exponent}, **settings), None
+
+
+def gia(gap, **settings):
+    return synthetic.gia(gap=gap, **settings)
+
+
+def limits(**settings):
+    return synthetic.limit_tables(**settings)
+
+
+def power(exponent, factor=0.5):
+    return lambda L: factor * L**exponent
+
+
+# claim -> verdict -> makers of tables that deserve it. Wide noise and few seeds must be inconclusive.
+CASES = {
+    "C1": {
+        SUPPORTED: [lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L)],
+        CONTRADICTED: [
+            lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0 * L),  # depth gains nothing
+            lambda: scaling(lambda n, L: 0.3 + 0.02 * np.log2(n) + 0.5 / L),  # width harms
+            # Better on average, but the last doubling of depth harms.
+            lambda: scaling(lambda n, L: (0.3 + 2 / n + 1 / L) * np.where(L == 16, 1.3, 1)),
+        ],
+        INCONCLUSIVE: [
+            lambda: scaling(lambda n, L: 0.5 + 2 * n**-0.7 + 0.01 / L, sd=0.05),
+            lambda: scaling(lambda n, L: 0.3 + 2 / n + 0.5 / L, seeds=FEW),
+        ],
+    },
+    "C2": {
+        SUPPORTED: [lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L)],
+        CONTRADICTED: [
+            lambda: scaling(lambda n, L: 2 - 1e-5 * n**2 / 100 - 0.003 * L**1.5),
+        ],
+        INCONCLUSIVE: [
+            lambda: scaling(lambda n, L: 2 - 0.1 * np.log2(n) - 0.1 * np.log2(L)),
+            lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L, depths=(2, 4)),
+            lambda: scaling(lambda n, L: 0.3 + 2 / n + 0.5 / L, seeds=FEW),
+        ],
+    },
+    "C3": {
+        SUPPORTED: [lambda: limits(separation=0.0)],
+        CONTRADICTED: [lambda: limits(separation=0.3)],
+        INCONCLUSIVE: [
+            lambda: limits(separation=0.0, fluctuation=10.0),  # noise only
+            lambda: limits(separation=0.3, seeds=FEW),
+            # Far from either limit, because the widths are too small: not nearer to the coupled limit.
+            lambda: limits(separation=0.0, width_error=100.0),
+        ],
+    },
+    "C4": {
+        SUPPORTED: [lambda: gia(power(-0.5, 0.2)), lambda: gia(lambda L: 0.02 + 0 * L)],
+        CONTRADICTED: [
+            lambda: gia(lambda L: 0.2 + 0.3 / L),
+            lambda: gia(lambda L: 0.2 - 0.1 / L),  # grows to its plateau, as the closed form does
+        ],
+        INCONCLUSIVE: [
+            lambda: gia(lambda L: 0.1 + 0 * L),  # on the threshold
+            lambda: gia(lambda L: 0.2 + 0.3 / L, depths=(2, 4, 8)),
+            lambda: gia(lambda L: 0.2 + 0.3 / L, seeds=FEW),
+        ],
+    },
+    "C5": {
+        SUPPORTED: [lambda: limits(created_accumulated=power(-0.5))],
+        CONTRADICTED: [
+            lambda: limits(created_accumulated=power(0.0)),
+            lambda: limits(created_accumulated=power(0.3)),
+        ],
+        INCONCLUSIVE: [
+            lambda: limits(created_accumulated=lambda L: 0 * L),  # noise only
+            lambda: limits(created_accumulated=power(0.0), seeds=FEW),
+            lambda: limits(created_accumulated=power(-0.25)),
+        ],
+    },
+    "C6": {
+        SUPPORTED: [lambda: limits()],
+        CONTRADICTED: [
+            lambda: limits(coupling_layer=lambda n, L: n**-0.25),
+            lambda: limits(coupling_layer=lambda n, L: n**-0.5 * L**0.5),  # grows with depth
+            # One depth that falls too slowly is enough: 'uniformly'.
+            lambda: limits(coupling_layer=lambda n, L: np.where(L == 4, n**-0.2, n**-0.5)),
+        ],
+        INCONCLUSIVE: [
+            lambda: limits(widths=(512, 1024)),
+            lambda: limits(coupling_layer=lambda n, L: n**-0.375),
+            lambda: limits(seeds=FEW),
+        ],
+    },
+    "C7": {
+        SUPPORTED: [lambda: transfer(), lambda: transfer(drift=0.04)],
+        CONTRADICTED: [
+            lambda: transfer(drift=-0.5),
+            lambda: transfer(drift=0.3),
+            lambda: transfer(drift=-0.5, log2_rates=np.arange(-6, 3)),
+        ],
+        INCONCLUSIVE: [
+            lambda: transfer(drift=0.1),  # on the threshold
+            lambda: transfer(sd=0.5),  # noise only
+            lambda: transfer(seeds=FEW),
+            lambda: transfer(drift=-0.5, sizes=(4, 8)),
+            lambda: transfer(start=6.0),  # every optimum at the grid's edge
+            # A sharp optimum: no drift to speak of, but the transferred rate loses 40 %.
+            lambda: transfer(
+                drift=-0.09, curvature=2.0, start=0.45, log2_rates=np.arange(-4, 4.1, 0.5)
+            ),
+        ],
+    },
+    "C8": {
+        SUPPORTED: [lambda: widths()],
+        CONTRADICTED: [
+            lambda: widths(mup=-0.5),
+            lambda: widths(depth_mup=0.5),
+            lambda: widths(standard=0.0),
+        ],
+        INCONCLUSIVE: [
+            lambda: widths(sd=0.5),
+            lambda: widths(seeds=FEW),
+            lambda: transfer("width_transfer", "width"),  # mup and standard are missing
+        ],
+    },
+    "C9": {
+        SUPPORTED: [lambda: own_change(-0.5), lambda: own_change(-0.4)],
+        CONTRADICTED: [
+            lambda: own_change(0.0),
+            lambda: own_change(-1.0),
+            lambda: own_change(-0.25),
+        ],
+        INCONCLUSIVE: [
+            lambda: own_change(-0.35),
+            lambda: own_change(-0.5, sd=2.0),
+            lambda: own_change(-0.5, seeds=FEW),
+            lambda: own_change(-0.5, depths=(4, 8)),
+        ],
+    },
+    "C10": {
+        SUPPORTED: [lambda: two_layers(plain=-0.4), lambda: two_layers(plain=0.4)],
+        CONTRADICTED: [lambda: two_layers(plain=0.0)],
+        INCONCLUSIVE: [lambda: two_layers(plain=-0.4, sd=1.0), lambda: two_layers(plain=-0.1)],
+    },
+    "C11": {
+        SUPPORTED: [lambda: two_layers(plain=-0.4)],
+        CONTRADICTED: [
+            lambda: two_layers(corrected=-0.4),
+            lambda: two_layers(own=-0.5),
+            lambda: two_layers(own=0.5),
+        ],
+        INCONCLUSIVE: [
+            lambda: two_layers(sd=1.0),
+            lambda: transfer("depth_transfer_2", **CORRECTED),  # internal_collapse is missing
+        ],
+    },
+    "C12": {
+        SUPPORTED: [lambda: two_layers(level=0.4)],
+        CONTRADICTED: [lambda: two_layers(level=0.6), lambda: two_layers(level=0.5, sd=0.0005)],
+        INCONCLUSIVE: [
+            lambda: two_layers(level=0.49, sd=0.1),
+            lambda: transfer("depth_transfer_2", **CORRECTED),  # nothing to compare with
+            lambda: two_layers(level=0.4, seeds=FEW),
+        ],
+    },
+    "C13": {
+        SUPPORTED: [lambda: limits(), lambda: limits(eigenvalue=lambda n, k: 0.2 * 0.9**k)],
+        CONTRADICTED: [lambda: limits(eigenvalue=lambda n, k: 0.2 * np.exp(-0.4 * k))],
+        INCONCLUSIVE: [
+            lambda: limits(eigenvalue=lambda n, k: 0.2 * 0.1 ** (k / 10)),
+            lambda: limits(seeds=FEW),
+        ],
+    },
+}
+PARAMETERS = [
+    pytest.param(claim, verdict, make, id=f"{claim}-{verdict}-{number}")
+    for claim, by_verdict in CASES.items()
+    for verdict, makers in by_verdict.items()
+    for number, make in enumerate(makers)
+]
+
+
+def test_every_claim_has_a_case_for_every_verdict():
+    assert list(CASES) == list(CLAIMS)
+    for by_verdict in CASES.values():
+        assert set(by_verdict) == {SUPPORTED, CONTRADICTED, INCONCLUSIVE}
+
+
+@pytest.mark.parametrize(("claim", "verdict", "make"), PARAMETERS)
+def test_verdict(claim, verdict, make):
+    found = findings(claim, *make())
+    shown = found[["observable", "estimate", "ci_low", "ci_high", "verdict", "decides", "note"]]
+    assert overall(found) == verdict, shown.to_string()
+    # A verdict always rests on an interval; without one the note says why.
+    judged = found[found["verdict"] != INCONCLUSIVE]
+    assert judged[["estimate", "ci_low", "ci_high"]].notna().all(axis=None)
+    bare = found[found[["ci_low", "ci_high"]].isna().any(axis=1)]
+    assert bare["note"].str.contains("missing").all(), bare[["observable", "note"]].to_string()
+
+
+# ------------------------------------------------------------------------------------------ what must hold
+
+
+def test_claims_are_those_of_the_theory_page():
+    assert list(CLAIMS) == [f"C{number}" for number in range(1, 14)]
+    names = [claim.name for claim in CLAIMS.values()]
+    assert len(set(names)) == 13
+    assert names[:4] == [
+        "scaling-trend",
+        "diminishing-returns",
+        "limit-convergence",
+        "gia-restored",
+    ]
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_nothing_measured_is_inconclusive_and_names_the_experiment(claim):
+    found = judge(CLAIMS[claim], {})
+    assert tuple(found.columns) == CLAIM_COLUMNS
+    assert len(found) >= 1
+    assert found["decides"].any()
+    assert set(found["verdict"]) == {INCONCLUSIVE}
+    assert overall(found) == INCONCLUSIVE
+    assert found["note"].str.contains("missing: experiment").all()
+    assert found["rule"].str.contains("supported if").all()
+    for figure in found["figure"]:
+        assert figure in CLAIMS[claim].figures
+    for experiment in CLAIMS[claim].experiments:
+        assert any(experiment in EVIDENCE[figure].experiments for figure in CLAIMS[claim].figures)
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_rows_read_differently(claim):
+    found = judge(CLAIMS[claim], {})
+    assert not found.duplicated(["observable", "statistic"]).any()
+
+
+def test_few_seeds_are_named():
+    found = findings("C7", *transfer(seeds=FEW))
+    assert "4 seeds, 5 needed" in found["note"].iloc[0]
+    assert np.isfinite(found["ci_low"].iloc[0])
+
+
+def test_diverged_runs_are_counted_in_the_note():
+    results = synthetic.diverge(
+        transfer()[0], lambda f: (f["learning_rate"] >= 8) & (f["depth"] == 64)
+    )
+    note = findings("C7", results)["note"].iloc[0]
+    assert "10 diverged runs left out" in note
+    assert overall(findings("C7", results)) == SUPPORTED
+
+
+def test_note_names_the_grid_and_its_edge():
+    found = findings("C7", *transfer(drift=-1.2, log2_rates=np.arange(-3, 5)))
+    note = found["note"].iloc[0]
+    assert "grid spacing 1 in log2, read at step 100" in note
+    assert "optimum at the grid's edge: depth 32, 64" in note
+    assert found["verdict"].iloc[0] == CONTRADICTED
+
+
+def test_transferred_rate_that_diverges_is_no_transfer():
+    results = synthetic.diverge(
+        transfer(curvature=0.001, sd=0.0001)[0],
+        lambda f: (f["depth"] == 64) & (f["learning_rate"] >= 1),
+    )
+    found = findings("C7", results)
+    assert found["verdict"].iloc[0] != SUPPORTED
+    regret = found.iloc[1]
+    assert regret["estimate"] == inf
+    assert "diverges" in regret["note"]
+
+
+def test_only_the_plain_sgd_network_decides():
+    """Adam, other parametrizations and controls are shown and never decide."""
+    results = pd.concat(
+        [
+            transfer()[0],
+            transfer(drift=-1.0, optimizer="adam")[0],
+            transfer(drift=-1.0, parametrization="mup")[0],
+            transfer(drift=-1.0, trainable="hidden_2")[0],
+        ]
+    )
+    found = findings("C7", results)
+    assert overall(found) == SUPPORTED
+    drifts = found[found["statistic"].str.startswith("drift")]
+    assert len(drifts) == 4
+    assert drifts["decides"].sum() == 1
+    assert set(drifts.loc[~drifts["decides"], "verdict"]) == {CONTRADICTED}
+
+
+def test_coupling_per_layer_and_accumulated_are_judged_apart():
+    """The paper's mechanism holds per layer while the sum over layers stays O(1)."""
+    found = findings("C5", *limits()).set_index("observable")
+    assert found.loc["coupling per layer, networks", "verdict"] == SUPPORTED
+    assert found.loc["coupling accumulated over depth, networks", "verdict"] == CONTRADICTED
+    assert not found.loc["coupling per layer, networks", "decides"]
+
+
+def test_limit_decides_where_networks_drown_in_noise():
+    found = findings(
+        "C5",
+        *limits(created_accumulated=power(0.0, 0.01), widths=(64, 128, 256), limit_seeds=range(5)),
+    )
+    deciding = found[found["decides"]]
+    assert deciding["observable"].tolist() == ["coupling accumulated over depth, limit"]
+    assert overall(found) == CONTRADICTED
+
+
+def test_square_and_root_of_the_initial_coupling_are_judged_apart():
+    found = findings("C6", *limits()).set_index("observable")
+    assert found.loc["coupling per layer, mean square", "verdict"] == SUPPORTED
+    assert found.loc["coupling per layer, root mean square", "verdict"] == CONTRADICTED
+
+
+def test_gia_gaps_are_judged_apart():
+    """Outputs that differ while losses agree: the output decides, and both are shown."""
+    found = findings("C4", *gia(lambda L: 0.3 + 0 * L, loss_gap=lambda L: 0 * L))
+    by_name = found.set_index("observable")["verdict"]
+    assert by_name["depth_mup: output gap, mean over seeds"] == CONTRADICTED
+    assert by_name["depth_mup: loss gap"] == SUPPORTED
+    assert overall(found) == CONTRADICTED
+    assert "0.199 at L = 64" in found["note"].iloc[0]
+
+
+def test_gia_controls():
+    tables_ = together(
+        gia(power(-0.5, 0.2)),
+        gia(lambda L: 0.6 + 0 * L, parametrization="mup", depths=(2, 4, 8, 16)),
+        gia(lambda L: 0.01 + 0 * L, parametrization="mup", skip=False),
+    )
+    found = findings("C4", *tables_).set_index("observable")
+    mup = found.loc["control mup: output gap, mean over seeds"]
+    assert mup["verdict"] == SUPPORTED
+    assert "at L = 16" in mup["note"]
+    no_skip = found.loc["control mup, no skip: output gap, mean over seeds"]
+    assert no_skip["verdict"] == CONTRADICTED
+
+
+def test_distance_to_nfd_counts_only_against_the_coupled_limit():
+    found = findings("C3", *limits(separation=0.3, limit_seeds=range(5)))
+    nfd, coupled, between = (found.iloc[i] for i in range(3))
+    assert (nfd["verdict"], coupled["verdict"]) == (CONTRADICTED, SUPPORTED)
+    assert between["verdict"] == CONTRADICTED
+    assert "nearer to the coupled limit" in nfd["note"]
+    assert "levels off at" in nfd["note"]
+    results, outputs = limits(separation=0.3)
+    without = outputs[~((outputs["source"] == "limit") & (outputs["coupling"] == "standard"))]
+    found = findings("C3", results, without)
+    assert overall(found) == INCONCLUSIVE
+    assert "missing: the coupled limit" in found["note"].iloc[0]
+
+
+def test_collapse_says_which_observable_collapses():
+    exponents = {"own_change_1": -0.5, "own_change_2": -0.5, "stream_change_1": 0.0}
+    plain = synthetic.changes(exponents)
+    decoupled = synthetic.changes(exponents | {"stream_change_1": -0.5}, couplings=["decoupled"])
+    found = findings("C9", pd.concat([plain, decoupled])).set_index("observable")["verdict"]
+    assert found["depth_mup: own learned change, layer 1"] == SUPPORTED
+    assert found["depth_mup: own learned change, layer 2"] == CONTRADICTED
+    assert found["depth_mup: stream change by layer 1"] == CONTRADICTED
+    assert found["depth_mup, decoupled: stream change by layer 1"] == SUPPORTED
+
+
+def test_correction_shows_every_exponent():
+    parts = [
+        synthetic.changes(
+            {"output_change": p - 0.5 + 0.5},
+            experiment="correction_exponent",
+            parametrization="depth_mup_corrected",
+            correction=p,
+        )
+        for p in (0.0, 0.25, 0.5)
+    ]
+    found = findings("C11", pd.concat(parts))
+    first_step = found[found["observable"].str.contains("first step")]
+    verdicts = dict(zip(first_step["observable"].str[:26], first_step["verdict"], strict=True))
+    assert verdicts["depth_mup_corrected p=0: c"] == SUPPORTED
+    assert verdicts["depth_mup_corrected p=0.5:"] == CONTRADICTED
+    assert not first_step["decides"].any()
+
+
+# ---------------------------------------------------------------------------------------------- the rules
+
+
+@pytest.mark.parametrize(
+    ("rule", "low", "high", "verdict"),
+    [
+        (claims.TRANSFERS, -0.09, 0.09, SUPPORTED),
+        (claims.TRANSFERS, -0.11, 0.05, INCONCLUSIVE),
+        (claims.TRANSFERS, 0.11, 0.5, CONTRADICTED),
+        (claims.TRANSFERS, -0.5, -0.11, CONTRADICTED),
+        (claims.TRANSFERS, -0.5, 0.5, INCONCLUSIVE),
+        (claims.IMPROVES, 0.001, 0.01, SUPPORTED),
+        (claims.IMPROVES, -0.001, 0.004, CONTRADICTED),
+        (claims.IMPROVES, -0.001, 0.006, INCONCLUSIVE),
+        (claims.GAP_VANISHES, -0.2, 0.09, SUPPORTED),
+        (claims.GAP_VANISHES, 0.11, 0.2, CONTRADICTED),
+        (claims.GAP_VANISHES, 0.09, 0.11, INCONCLUSIVE),
+        (claims.GAP_REMAINS, 0.11, 0.2, SUPPORTED),
+        (claims.GAP_REMAINS, 0.0, 0.09, CONTRADICTED),
+        (claims.LOSS_GAP_VANISHES, -0.3, -0.2, CONTRADICTED),
+        (claims.CONVERGES, 0.0, 0.04, SUPPORTED),
+        (claims.CONVERGES, 0.06, 0.3, CONTRADICTED),
+        (claims.FIRST_ORDER_RATE, -1.1, -0.8, SUPPORTED),
+        (claims.FIRST_ORDER_RATE, -0.6, -0.4, CONTRADICTED),
+        (claims.OF_HIGHER_ORDER, -0.6, -0.3, SUPPORTED),
+        (claims.OF_HIGHER_ORDER, -0.2, 0.2, CONTRADICTED),
+        (claims.COLLAPSES, -0.6, -0.4, SUPPORTED),
+        (claims.COLLAPSES, -0.3, 0.0, CONTRADICTED),
+        (claims.COLLAPSES, -1.0, -0.7, CONTRADICTED),
+        (claims.OF_ORDER_ONE, -0.1, 0.1, SUPPORTED),
+        (claims.OF_ORDER_ONE, 0.2, 0.6, CONTRADICTED),
+        (claims.HAS_ADVANTAGE, 0.001, 0.1, SUPPORTED),
+        (claims.HAS_ADVANTAGE, -0.1, 0.005, CONTRADICTED),
+        (claims.HAS_ADVANTAGE, -0.1, 0.02, INCONCLUSIVE),
+        (claims.STAYS_AWAY, 0.2, 1.0, SUPPORTED),
+        (claims.STAYS_AWAY, 0.0, 0.05, CONTRADICTED),
+        (claims.UNIFORM_IN_DEPTH, -0.5, 0.0, SUPPORTED),
+        (claims.UNIFORM_IN_DEPTH, 0.2, 0.6, CONTRADICTED),
+        (claims.SHRINKS, 0.01, 0.1, SUPPORTED),
+        (claims.SHRINKS, -0.1, -0.01, CONTRADICTED),
+        (claims.POWER_LAW, 0.2, 1.0, SUPPORTED),
+        (claims.POWER_LAW, -1.0, 0.05, INCONCLUSIVE),
+        (claims.CONVERGES, nan, nan, INCONCLUSIVE),
+    ],
+)
+def test_rule(rule, low, high, verdict):
+    assert rule.verdict(low, high) == verdict
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "decides", "expected"),
+    [
+        ([SUPPORTED, CONTRADICTED], [True, False], SUPPORTED),
+        ([SUPPORTED, CONTRADICTED], [True, True], CONTRADICTED),
+        ([SUPPORTED, INCONCLUSIVE], [True, True], INCONCLUSIVE),
+        ([CONTRADICTED, INCONCLUSIVE], [True, True], CONTRADICTED),
+        ([SUPPORTED, SUPPORTED], [True, True], SUPPORTED),
+    ],
+)
+def test_overall_is_a_conjunction(verdicts, decides, expected):
+    assert overall(pd.DataFrame({"verdict": verdicts, "decides": decides})) == expected
+
+
+# ---------------------------------------------------------------------------------------------- the commands
+
+
+@pytest.fixture
+def written(tmp_path):
+    results, outputs = gia(lambda L: 0.2 + 0.3 / L)
+    tables.write_results(results, tmp_path / "a.parquet", {})
+    tables.write_outputs(outputs, tmp_path / "a.outputs.parquet", {})
+    return tmp_path
+
+
+def test_commands_from_runs_to_claims(written, capsys):
+    make_evidence, judge_claims = load_script("make_evidence"), load_script("judge_claims")
+    runs = ["--tables", str(written / "a.parquet"), "--outputs", str(written / "a.outputs.parquet")]
+    evidence_path = written / "evidence" / "gia_restoration.csv"
+    figure = ["--figure", "gia_restoration", *runs, "--output", str(evidence_path)]
+    assert make_evidence.main(figure) == 0
+    gathered, direct = written / "claims.csv", written / "direct.csv"
+    assert judge_claims.main(["--evidence", str(evidence_path), "--output", str(gathered)]) == 0
+    assert "C4 gia-restored         contradicted" in capsys.readouterr().out
+    assert judge_claims.main(["--claim", "C4", *runs, "--output", str(direct)]) == 0
+    table, alone = pd.read_csv(gathered), pd.read_csv(direct)
+    assert tuple(table.columns) == CLAIM_COLUMNS
+    assert list(table["id"].unique()) == list(CLAIMS)
+    assert (table.loc[table["id"] != "C4", "verdict"] == INCONCLUSIVE).all()
+    pd.testing.assert_frame_equal(table[table["id"] == "C4"].reset_index(drop=True), alone)
+
+
+def test_commands_name_what_is_wrong(tmp_path, capsys):
+    make_evidence, judge_claims = load_script("make_evidence"), load_script("judge_claims")
+    broken = tmp_path / "broken.parquet"
+    broken.write_text("not a table")
+    output = str(tmp_path / "out.csv")
+    command = ["--figure", "scaling_trend", "--tables", str(broken), "--output", output]
+    assert make_evidence.main(command) == 1
+    assert "broken.parquet" in capsys.readouterr().err
+    stray = tmp_path / "stray.csv"
+    stray.write_text("")
+    assert judge_claims.main(["--evidence", str(stray), "--output", output]) == 1
+    assert "stray.csv: no figure has this name" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_evidence_without_tables_is_an_empty_table(tmp_path):
+    path = tmp_path / "scaling_trend.csv"
+    command = ["--figure", "scaling_trend", "--tables", "--outputs", "--output", str(path)]
+    assert load_script("make_evidence").main(command) == 0
+    assert pd.read_csv(path).empty
