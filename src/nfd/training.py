@@ -499,6 +499,8 @@ def train(
                 device=device,
                 dtype=dtype,
             )
+            if part and progress:
+                progress(done.members * trainer.steps + len(stacked) * part["trainer"]["step"])
             finished = _train_together(trainer, log_steps, probes, after_steps, part)
         except torch.OutOfMemoryError:
             if len(stacked) == 1:
