@@ -121,13 +121,16 @@ def test_features_and_outputs_move_alike_at_every_depth(name, optimizer, block_l
 
 
 def test_control_standard_grows_with_width():
-    """By n in the outputs and by sqrt n in the features while the steps are small."""
-    # Its outputs at initialisation are of the size of the targets: noise that more sizes average out.
-    found = slopes("standard", "width", 1e-4, sizes=(32, 64, 128, 256, 512, 1024))
-    for (step, what), slope in found.items():
-        assert slope.is_not(0), found
-        power = {"outputs": 1, "features": 0.5}[what]
-        assert step > 1 or abs(slope.mean - power) < slope.half_width + 0.1, found
+    """By n in the outputs and by sqrt n in the features while the steps are small.
+
+    The latter is vague: initial outputs of the size of the targets are noise, and U's part shrinks.
+    """
+    found = slopes("standard", "width", 1e-4)
+    for (_, what), slope in found.items():
+        assert not slope.is_(0), found
+        assert what == "features" or slope.is_not(0), found
+    for what, power in (("outputs", 1), ("features", 0.5)):
+        assert abs(found[1, what].mean - power) < found[1, what].half_width + 0.1, found
     # At a rate fit for the least width the greatest ones blow up, which does not pass either.
     blown_up = slopes("standard", "width", 0.03)
     assert not any(slope.is_(0) for slope in blown_up.values())
