@@ -279,6 +279,9 @@ def _limit_convergence() -> Iterator[Row]:
                 yield _row("bias_over_depth_floor", 0.005, network, particles, source="limit")
         yield _fitted("bias_over_depth_slope", -1.1, -1, -0.9, network, {"step": 100})
         yield _fitted("bias_over_depth_plateau", plateau, plateau, plateau + 0.02, network)
+        at_infinity = max(plateau, 0.02)
+        last = {"width": 512, "step": 100, "split": "probe"}
+        yield _row("bias_at_infinite_depth", at_infinity, network, last, spread=0.3)
         yield _fitted("bias_over_depth_exponent", 0.8, 1.0, 1.3, network)
     for coupling in ("standard", "decoupled"):
         network = _network("depth_mup", coupling=coupling, learning_rate=0.25)
@@ -368,10 +371,8 @@ def _transfer(
                     )  # fmt: skip
                 if diverged:
                     yield _row("diverged_runs", 5, network, at, learning_rate=rate, spread=nan)
-            grid_best = min(
-                RATES,
-                key=lambda r: inf if losses[value, r] != losses[value, r] else losses[value, r],
-            )  # noqa: B023, E501
+            stable = [rate for rate in RATES if losses[value, rate] == losses[value, rate]]
+            grid_best = min(stable, key=lambda rate: losses[value, rate])
             edge = grid_best in (RATES[0], RATES[-1])
             optimum = {"ci_low": 2 ** (best[value] - 0.2), "ci_high": 2 ** (best[value] + 0.2)}
             if edge:
