@@ -416,6 +416,7 @@ class _Network:
             _check_choice("negate", role, ROLES)
         self.problem, self.particles, self.seed, self.negate = problem, particles, seed, negate
         self.device, self.dtype = device, dtype
+        architecture = problem.architecture(particles)
         self.scales = PARAMETRIZATIONS[problem.parametrization].scales(
             particles,
             problem.depth,
@@ -423,7 +424,7 @@ class _Network:
             horizon=problem.horizon,
             correction=problem.correction,
         )
-        self.branch = problem.architecture(particles).branch_factor(self.scales)
+        self.branch = architecture.branch_factor(self.scales)
         self.inputs = self._tensor(problem.inputs)
         classes = problem.target_values.shape[1]
         # Held as (d, n) and (C, n), so that vectors are rows as everywhere.
