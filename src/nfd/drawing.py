@@ -365,7 +365,7 @@ def _below_axis(axes: Axes, points: pd.DataFrame, x: str, mark: Mark) -> None:
     """Zero or negative estimates on a logarithmic axis: a triangle at the edge, bar up to the interval's."""
     if points.empty:
         return
-    edge_marks(axes, points[x], mark.colour, bottom=True)
+    edge_marks(axes, points[x], mark.colour, height=0.0)
     reach = points[points["ci_high"] > 0]
     bars = [
         ((at, high * 1e-6), (at, high)) for at, high in zip(reach[x], reach["ci_high"], strict=True)
@@ -376,17 +376,17 @@ def _below_axis(axes: Axes, points: pd.DataFrame, x: str, mark: Mark) -> None:
     axes.update_datalim(reach[[x, "ci_high"]].to_numpy(float))
 
 
-def edge_marks(axes: Axes, at: pd.Series, colour: str, *, bottom: bool = False) -> None:
-    """Triangles on the panel's lower or upper edge: the value lies beyond it."""
+def edge_marks(axes: Axes, at: pd.Series, colour: str, *, height: float) -> None:
+    """Triangles at a ``height`` near the panel's lower (0) or upper (1) edge: values beyond it."""
     if not len(at):
         return
     axes.plot(
         at,
-        np.full(len(at), 0.0 if bottom else 1.0),
+        np.full(len(at), height),
         transform=axes.get_xaxis_transform(),
         color=colour,
         linestyle="none",
-        marker="v" if bottom else "^",
+        marker="v" if height < 0.5 else "^",
         markersize=4.5,
         clip_on=False,
         zorder=4,
@@ -566,7 +566,7 @@ def diverged_note(table: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class Panel:
-    """``draw(axes, table)``; a panel whose table is empty says that it was not measured."""
+    """``draw(axes, table)``; a panel whose table holds no value says so instead."""
 
     title: str
     table: pd.DataFrame
@@ -585,7 +585,7 @@ class Row:
 
 
 def make_page(rows: list[Row], table: pd.DataFrame, context: Context) -> Figure:
-    rows = [row for row in rows if any(len(panel.table) for panel in row.panels)]
+    rows = [row for row in rows if any(_has_values(panel) for panel in row.panels)]
     foot = _foot(table, context)
     legends = [_legend_lines(row.legend) for row in rows]
     heights = [row.height + 0.17 * lines for row, lines in zip(rows, legends, strict=True)]
@@ -629,8 +629,8 @@ def _fill(band: FigureBase, row: Row, letters: Iterator[str]) -> None:
     for place, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
         axes.set_title(panel.title, loc="left")
         _letter(axes, next(letters), crowded=row.share_y and place > 0)
-        if panel.table.empty:
-            _say_not_measured(axes)
+        if not _has_values(panel):
+            _say_why_empty(axes, panel)
             continue
         panel.draw(axes, panel.table)
         if row.share_y and place:
@@ -653,9 +653,14 @@ def _letter(axes: Axes, letter: str, *, crowded: bool) -> None:
     )
 
 
-def _say_not_measured(axes: Axes) -> None:
+def _has_values(panel: Panel) -> bool:
+    return bool(panel.table["estimate"].notna().any())
+
+
+def _say_why_empty(axes: Axes, panel: Panel) -> None:
     axes.set_axis_off()
-    axes.text(0.5, 0.5, NOT_MEASURED, color=FAINT, ha="center", transform=axes.transAxes)
+    reason = NOT_MEASURED if panel.table.empty else "no usable value"
+    axes.text(0.5, 0.5, reason, color=FAINT, ha="center", transform=axes.transAxes)
 
 
 def _foot(table: pd.DataFrame, context: Context) -> list[str]:
@@ -686,14 +691,15 @@ def _exponents(name: str, rows: pd.DataFrame) -> str:
     two_layers = (rows["block_layers"] == 2).any()
     roles = {"hidden_1": "W₁", "hidden_2": "W₂"} if two_layers else {"hidden_2": "W"}
     rates = {
-        label: " | ".join(str(getattr(row.cells[role], name)) for name in optimizers)
+        label: " | ".join(str(getattr(row.cells[role], optimizer)) for optimizer in optimizers)
         for role, label in roles.items()
     }
     if len(set(rates.values())) == 1:
         rates = {" and ".join(rates): next(iter(rates.values()))}
     factors = ", ".join(f"{label} by {rate}" for label, rate in rates.items())
     unit = "/".join(text.upper() if text == "sgd" else "Adam" for text in optimizers)
-    return f"{NAMES[name]} (branch {row.branch}): {factors} ({unit})"
+    shown = "corrected Depth-μP" if row.has_correction else NAMES[name]
+    return f"{shown} (branch {row.branch}): {factors} ({unit})"
 
 
 def _settle(figure: Figure) -> None:
@@ -709,12 +715,12 @@ def _settle(figure: Figure) -> None:
         x, y = label.xy
         label.xy = x, min(y, label.axes.get_ylim()[1])
         label.set_position((_LABEL_PLACE, label.xy[1]))
+    layout = figure.get_layout_engine()
     for _ in range(2):  # the second time for margins that the first has changed
-        figure.draw_without_rendering()
+        layout.execute(figure)
         for axes in every:
             _thin_ticks(axes)
             _spread_labels(axes)
-    figure.draw_without_rendering()
     figure.set_layout_engine("none")
     _align(figure)
     for axes in every:

@@ -769,14 +769,22 @@ def _transfer_summaries(table: pd.DataFrame, optimizer: str, size: str) -> list[
     rows = []
     for part, suffix in groups:
         title = OPTIMIZERS[optimizer] + suffix
-        best = part[part["quantity"].isin(("best_learning_rate", "drift"))]
-        regret = pick(part, "regret")
+        best, regret = _best_rates(part), pick(part, "regret").dropna(subset="estimate")
         panels = [
             Panel(f"best learning rate, {title}", best, partial(_best_rate_panel, size=size)),
             Panel(f"regret of transferring, {title}", regret, partial(_regret_panel, size=size)),
         ]
         rows.append(Row(panels, height=2.0))
     return rows
+
+
+def _best_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """Best rates and drifts; an optimum at the grid's edge is put there, flagged in ``at_edge``."""
+    rows = table[table["quantity"].isin(("best_learning_rate", "drift"))]
+    at_edge = (rows["source"] == "network") & rows["estimate"].isna()
+    return rows.assign(
+        estimate=rows["estimate"].where(~at_edge, rows["learning_rate"]), at_edge=at_edge
+    )
 
 
 def _best_rate_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
@@ -786,15 +794,14 @@ def _best_rate_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
     axes.set_ylabel("best learning rate")
     size_axis(axes, size, best[size])
     for row, points in lines_of(best):
-        mine = pick(table, "drift", series=row["series"])
-        label = stack(_short_name(row), fitted_number(mine, "drift", "drift"))
-        edge = points[(points["source"] == "network") & points["estimate"].isna()]
-        if len(points) == len(edge):
-            label += "\nno optimum inside the grid"
-        at_edge = edge.assign(estimate=edge["learning_rate"], ci_low=np.nan, ci_high=np.nan)
+        drift = pick(table, "drift", series=row["series"])
+        label = stack(_short_name(row), fitted_number(drift, "drift", "drift"))
         mark = mark_of(row)
-        draw_line(axes, at_edge, size, replace(mark, filled=False), join=False, label=label)
-        draw_measured_and_fit(axes, points, size, mark, label="" if len(at_edge) else label)
+        draw_measured_and_fit(axes, points[~points["at_edge"]], size, mark)
+        edge = points[points["at_edge"]]
+        draw_line(axes, edge, size, replace(mark, filled=False), join=False)
+        end_label(axes, *_last_point(points, size), label, mark.colour)
+    add_note(axes, "hollow: optimum at the edge of the grid" if best["at_edge"].any() else "")
     _rate_ticks(axes)
 
 
@@ -811,18 +818,18 @@ def _regret_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
     """Loss at the smallest network's best rate over the own best; triangles where it diverges."""
     log_y(axes, "loss / best loss")
     size_axis(axes, size, table[size])
-    shift = ["estimate", "ci_low", "ci_high"]
-    for row, points in lines_of(table):
-        infinite = points[np.isinf(points["estimate"])]
-        ratio = points.assign(**{name: points[name] + 1 for name in shift})
+    for place, (row, points) in enumerate(lines_of(table)):
+        ratio = points.assign(
+            **{name: points[name] + 1 for name in ("estimate", "ci_low", "ci_high")}
+        )
         mark = mark_of(row)
         draw_line(axes, ratio, size, mark)
-        edge_marks(axes, infinite[size], mark.colour)
+        infinite = points[np.isinf(points["estimate"])]
+        edge_marks(axes, infinite[size], mark.colour, height=1 - 0.05 * place)
         end_label(axes, *_last_point(ratio, size), _short_name(row), mark.colour)
     reference_line(axes, 1.0)
-    add_note(
-        axes, "▲ diverges at the transferred rate" if np.isinf(table["estimate"]).any() else ""
-    )
+    diverged = np.isinf(table["estimate"]).any()
+    add_note(axes, "▲ diverges at the transferred rate" if diverged else "")
 
 
 def _last_point(points: pd.DataFrame, x: str) -> tuple[float, float]:
