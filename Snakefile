@@ -16,6 +16,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/limit.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 
 
 localrules:
@@ -25,6 +26,7 @@ localrules:
     limits,
     figures,
     claims,
+    report,
 
 
 rule all:
@@ -32,3 +34,4 @@ rule all:
     input:
         rules.figures.input,
         rules.claims.input,
+        rules.report.input,
