@@ -52,17 +52,24 @@ function show(step) {
   sheet.scrollTop = middle[1] * sheet.scrollHeight - sheet.clientHeight / 2;
 }
 
-for (const button of document.querySelectorAll("[data-zoom]")) {
-  button.addEventListener("click", () => {
-    const picture = button.querySelector("img");
-    enlarged.src = picture.src;
-    enlarged.alt = picture.alt;
-    document.getElementById("zoom-title").textContent =
-      button.closest("figure").querySelector("figcaption b").textContent;
-    dialog.showModal();
-    scale = window.innerWidth < 600 ? 2 : 0; // a phone starts where the labels can be read
-    enlarged.decode().then(() => show(0), () => show(0));
-  });
+function enlarge(picture) {
+  enlarged.src = picture.src;
+  enlarged.alt = picture.alt;
+  document.getElementById("zoom-title").textContent =
+    picture.closest("figure").querySelector("figcaption b").textContent;
+  dialog.showModal();
+  scale = window.innerWidth < 600 ? 2 : 0; // a phone starts where the labels can be read
+  enlarged.decode().then(() => show(0), () => show(0));
+}
+
+for (const frame of document.querySelectorAll("[data-zoom]")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.setAttribute("aria-label", frame.dataset.zoom);
+  const picture = frame.querySelector("img");
+  button.addEventListener("click", () => enlarge(picture));
+  button.append(picture);
+  frame.append(button);
 }
 for (const button of dialog.querySelectorAll("[data-scale]")) {
   button.addEventListener("click", () => show(Number(button.dataset.scale)));
@@ -73,7 +80,7 @@ dialog.addEventListener("keydown", (event) => {
   if (event.key === "-") show(-1);
 });
 
-// A printed page, or a link to something inside, opens what is folded.
+// On paper the other readings are shown too; numbers behind figures and the configuration are not.
 window.addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details")) details.open = true;
+  for (const details of document.querySelectorAll("details[data-print]")) details.open = true;
 });
