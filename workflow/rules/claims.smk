@@ -1,6 +1,10 @@
+RECORD = [f"{FIGURES}/claims.csv", f"{FIGURES}/provenance.json"]
+
+
 rule claims:
     input:
         CLAIMS_TABLE,
+        RECORD,
 
 
 # Evidence: estimates with intervals, from the tables of runs; figures draw it, claims rest on it.
@@ -58,3 +62,30 @@ rule judge_claims:
     shell:
         "python scripts/judge_claims.py --evidence {input.evidence:q}"
         " --output {output.claims:q} > {log:q} 2>&1"
+
+
+# Small copies beside the figures, to be committed with them.
+rule keep_record:
+    input:
+        claims=CLAIMS_TABLE,
+        tables=rules.train.input + rules.limits.input,
+        code=source("verdicts"),
+    output:
+        RECORD,
+    log:
+        f"{LOGS}/record.log",
+    benchmark:
+        f"{BENCHMARKS}/record.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=experiments.as_argument(CONFIG),
+    message:
+        "Keeping the record"
+    shell:
+        "python scripts/keep_record.py --config {params.config:q} --claims {input.claims:q}"
+        " --tables {input.tables:q} --outputs {output:q} > {log:q} 2>&1"
