@@ -70,12 +70,15 @@ class ReportError(ValueError):
 
 
 def number(value: float) -> str:
-    """Three significant digits with a true minus sign; empty for NaN."""
+    """Three significant digits, or a whole number, with a true minus sign; empty for NaN."""
+    value = float(value)
     if isnan(value):
         return ""
     if not isfinite(value):
         return "∞" if value > 0 else "−∞"
-    if value and not 1e-3 <= abs(value) < 1e4:
+    if value.is_integer() and abs(value) < 1e6:
+        return f"{value:.0f}".replace("-", "−")
+    if not 1e-3 <= abs(value) < 1e4:
         digits, exponent = f"{value:.2e}".split("e")
         return f"{digits}·10^{int(exponent)}".replace("-", "−")
     text = f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
@@ -91,7 +94,8 @@ def typeset(text: str) -> Markup:
     marked = re.sub(r"\b([a-z])_inf\b", r"\1<sub>∞</sub>", marked)
     marked = re.sub(r"(?<=<sup>).*?(?=</sup>)", lambda found: found[0].replace("-", "−"), marked)
     marked = re.sub(r"(?<![\w.&#;)-])-(?=[\d.∞])", "−", marked)
-    for plain, sign in (("&gt;=", "≥"), ("&lt;=", "≤")):
+    marked = re.sub(r"(?<=\d)\.\.(?=\d)", "–", marked)
+    for plain, sign in (("&gt;=", "≥"), ("&lt;=", "≤"), (" inf ", " ∞ ")):
         marked = marked.replace(plain, sign)
     return Markup(marked)
 

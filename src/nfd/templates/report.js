@@ -59,7 +59,11 @@ function enlarge(picture) {
     picture.closest("figure").querySelector("figcaption b").textContent;
   dialog.showModal();
   scale = window.innerWidth < 600 ? 2 : 0; // a phone starts where the labels can be read
-  enlarged.decode().then(() => show(0), () => show(0));
+  const start = () => {
+    show(0);
+    sheet.scrollTo(0, 0);
+  };
+  enlarged.decode().then(start, start);
 }
 
 for (const frame of document.querySelectorAll("[data-zoom]")) {
