@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from nfd.experiments import check, config_digest
 from nfd.verdicts import BEGIN, END, between_markers, record, verdict_table
@@ -47,6 +48,12 @@ def test_a_record_is_complete(path: Path) -> None:
     versions = kept["made_with"]["Code version"]
     assert not [version for version in versions if version.endswith("-dirty")]
     assert (path.parent / "gia_restoration.png").exists()
+
+
+def test_the_laptop_record_is_of_the_configuration_as_shipped() -> None:
+    shipped = check(yaml.safe_load((ROOT / "config" / "config.yaml").read_text()))
+    kept = json.loads((ROOT / "figures" / "laptop" / "provenance.json").read_text())
+    assert kept["config_digest"] == config_digest(shipped)
 
 
 def test_the_table_shows_verdict_estimate_and_interval(tmp_path: Path) -> None:
