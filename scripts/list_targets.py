@@ -1,0 +1,119 @@
+"""List what can be made: experiments, figures and claims of a configuration, and what each costs.
+
+Times are those of one CPU core. 'estimated' counts floating-point operations and is right within a factor
+of three; 'measured' is what Snakemake's benchmarks say, where the jobs have run.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.utils import update_config
+
+from nfd import experiments
+from nfd.catalogue import FIGURES
+from nfd.claims import CLAIMS
+from nfd.experiments import LimitJob, TrainingJob
+from nfd.reporting import duration, read_costs
+
+BASE = Path(__file__).parents[1] / "config" / "config.yaml"
+# Measured on the laptop preset: seconds to start a job, operations per second on one core.
+START_S = 4.0
+TRAINING_RATE = 6e10
+LIMIT_RATE = 1.2e11
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", default=BASE, type=Path, help="laid over config/config.yaml")
+    arguments = parser.parse_args(argv)
+    try:
+        config = load(arguments.config)
+    except (OSError, yaml.YAMLError, experiments.ConfigError) as error:
+        print(f"error: {arguments.config}: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(describe(config)))
+    return 0
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The checked configuration, laid over the base one as ``snakemake --configfile`` does."""
+    config = yaml.safe_load(BASE.read_text())
+    update_config(config, yaml.safe_load(path.read_text()))
+    return experiments.check(config)
+
+
+def estimate_s(job: TrainingJob | LimitJob) -> float:
+    """Rough seconds of one core."""
+    if isinstance(job, TrainingJob):
+        return START_S + job.flops / TRAINING_RATE
+    s = job.settings
+    runs = len(s["seeds"]) * len(s["learning_rates"])
+    operations = 16.0 * s["depth"] * s["block_layers"] * s["particles"] * job.vectors**2
+    return START_S + runs * operations / LIMIT_RATE
+
+
+def describe(config: dict[str, Any]) -> list[str]:
+    """The lines to print."""
+    preset = config["preset"]
+    training, limits = experiments.expand(config)
+    jobs = [*training, *limits]
+    estimated = dict.fromkeys(config["experiments"], 0.0)
+    for job in jobs:
+        estimated[job.experiment] += estimate_s(job)
+    costs = read_costs(
+        Path("results") / preset / "benchmarks", [(job.experiment, job.name) for job in jobs]
+    )
+    measured: dict[str, float] = {}
+    for cost in costs:
+        measured[cost.what] = measured.get(cost.what, 0.0) + cost.wall_s
+    rows = []
+    for name, seconds in estimated.items():
+        networks = sum(job.members for job in training if job.experiment == name)
+        count = sum(job.experiment == name for job in jobs)
+        known = duration(measured[name]) if name in measured else "-"
+        rows.append((name, f"{networks:,}", str(count), duration(seconds), known))
+    shown = {n: f for n, f in FIGURES.items() if set(f.experiments) <= set(estimated)}
+    return [
+        f"Preset {preset}: {len(jobs)} jobs, about {duration(sum(estimated.values()))} of one core.",
+        "",
+        *_table(("experiment", "networks", "jobs", "estimated", "measured"), rows),
+        "",
+        *_table(
+            ("figure", "estimated", "claims", "shows"),
+            [
+                (
+                    n,
+                    duration(sum(estimated[e] for e in f.experiments)),
+                    ", ".join(f.claims),
+                    f.title,
+                )
+                for n, f in shown.items()
+            ],
+        ),
+        "",
+        *_table(
+            ("claim", "figures"),
+            [(f"{c.id} {c.name}", ", ".join(c.figures)) for c in CLAIMS.values()],
+        ),
+        "",
+        f"One figure: snakemake --cores all figures/{preset}/<figure>.png (or pdf, svg, csv). "
+        "Figures of one experiment share its cost.",
+    ]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns padded to their widest entry, the last one free."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header) - 1)]
+    return [
+        "  ".join([*(text.ljust(w) for text, w in zip(line, widths, strict=False)), line[-1]])
+        for line in lines
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
