@@ -1,7 +1,7 @@
 """The infinite-width limit of a deep residual network learning four digits, with and without weight reuse.
 
 Solid: the coupled limit, that of real training. Dashed: Neural Feature Dynamics, whose backward pass uses
-independent weights. Runs in some seconds on one CPU core; `python examples/limit_in_ten_lines.py`.
+independent weights. Takes about twenty seconds of one CPU core: `python examples/limit_in_ten_lines.py`.
 """
 
 from pathlib import Path
