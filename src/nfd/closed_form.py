@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .parametrization import PARAMETRIZATIONS
+from nfd.parametrization import PARAMETRIZATIONS
 
 _HIDDEN = {1: ("hidden_2",), 2: ("hidden_1", "hidden_2")}
 
@@ -439,7 +439,7 @@ def limit_bytes(
     the same backward; ``block``: the most samples passed forward at once.
     """
     vectors = min(forward_vectors, particles) + min(backward_vectors, particles)
-    # Two arrays per side and matrix; slopes (at most one block per layer); a dozen blocks in work.
-    arrays = depth * (2 * block_layers * vectors + block) + 12 * block
+    # Two arrays per side and matrix; slopes (at most one block per layer); two dozen blocks in work.
+    arrays = depth * (2 * block_layers * vectors + block) + 24 * block
     learned = min(forward_vectors, particles) * min(backward_vectors, particles)
     return (arrays * particles + depth * block_layers * learned) * itemsize

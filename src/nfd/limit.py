@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .closed_form import FEATURE_LEARNING, limit_bytes
-from .gaussian import Coupling, GaussianMatrix, Noise
-from .parametrization import PARAMETRIZATIONS, ROLES, Role
-from .resnet import COUPLINGS, Architecture, LayerGradient, Trace
-from .seeds import generator
-from .training import LOSSES, Member, Trainer, TrainingData, as_values, loss_and_chi
+from nfd.closed_form import FEATURE_LEARNING, limit_bytes
+from nfd.gaussian import Coupling, GaussianMatrix, Noise
+from nfd.parametrization import PARAMETRIZATIONS, ROLES, Role
+from nfd.resnet import COUPLINGS, Architecture, LayerGradient, Trace
+from nfd.seeds import generator
+from nfd.training import LOSSES, Member, Trainer, TrainingData, as_values, loss_and_chi
 
 Activation = Literal["relu", "tanh", "linear"]
 Loss = Literal["mse", "cross_entropy"]
@@ -45,7 +45,8 @@ class LimitProblem:
 
     Cost grows with the number of vectors: at every step the batch passes forward and backward, besides
     the ``evaluated`` samples forward (default: all) and the ``probes`` among them backward too
-    (default: all evaluated). Raises ValueError naming the field at fault.
+    (default: all evaluated). Which samples are followed changes the random numbers drawn, not the law.
+    Raises ValueError naming the field at fault.
     """
 
     inputs: np.ndarray
