@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nfd import datasets, runs, tables
 from nfd.checkpoint import Checkpoint, Interrupted, job_key
@@ -58,7 +59,7 @@ def run_job(
         key = job_key(arguments.experiment, settings, data, runs.describe_device(device))
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
         bar = tqdm(total=total, unit=unit, mininterval=5, desc=arguments.experiment)
-        with bar, checkpoint.heeding_signals():
+        with bar, logging_redirect_tqdm(), checkpoint.heeding_signals():
             results, outputs = run(
                 arguments.experiment,
                 settings,

@@ -1,4 +1,5 @@
 # What all rules share: the checked configuration, the list of jobs, and every path.
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -31,15 +32,21 @@ SHOWN = [
     for name, figure in catalogue.FIGURES.items()
     if set(figure.experiments) <= set(CONFIG["experiments"])
 ]
-ON_GPU = CONFIG["device"] == "cuda" or (
-    CONFIG["device"] == "auto" and Path("/proc/driver/nvidia/version").exists()
-)
-
-
 wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     job="[a-z0-9_]+",
     figure="[a-z][a-z0-9_]*",
+
+
+def has_gpu():
+    """Whether there is a GPU for us: the machine's, or in a Slurm job the one the job was given."""
+    if "SLURM_JOB_ID" in os.environ:
+        return "SLURM_GPUS_ON_NODE" in os.environ
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    return Path("/proc/driver/nvidia/version").exists() and not hidden
+
+
+ON_GPU = CONFIG["device"] == "cuda" or (CONFIG["device"] == "auto" and has_gpu())
 
 
 def source(*modules):
