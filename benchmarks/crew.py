@@ -1,0 +1,81 @@
+"""Processes that time trainings: one with two threads, or two with one thread each, in step."""
+
+import os
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from time import perf_counter
+from typing import Any
+
+Work = Callable[[int], Any]
+
+
+class Crew:
+    """``jobs`` processes with ``threads`` threads; as a context manager it ends them."""
+
+    def __init__(self, jobs: int, threads: int, device: str = "cpu") -> None:
+        context = get_context("spawn")
+        self._barrier = context.Barrier(jobs)
+        pipes = [context.Pipe() for _ in range(jobs)]
+        self._pipes = [mine for mine, _ in pipes]
+        self._processes = [
+            context.Process(
+                target=_serve, args=(theirs, self._barrier, threads, device), daemon=True
+            )
+            for _, theirs in pipes
+        ]
+        for process in self._processes:
+            process.start()
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in self._pipes:
+            pipe.send(None)
+        for process in self._processes:
+            process.join()
+
+    @property
+    def jobs(self) -> int:
+        return len(self._pipes)
+
+    def prepare(self, name: str, make: Callable[[Any], Work], parts: list[Any]) -> float:
+        """Make a work of each part, one a process, and do it once; seconds that took."""
+        return self._all([(name, make, part) for part in parts])
+
+    def seconds(self, name: str, steps: int) -> float:
+        """Wall-clock seconds from the first process's start to the last one's end."""
+        return self._all([(name, None, steps)] * self.jobs)
+
+    def _all(self, requests: list[tuple]) -> float:
+        for pipe, request in zip(self._pipes, requests, strict=True):
+            pipe.send(request)
+        answers = [pipe.recv() for pipe in self._pipes]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return max(end for _, end in answers) - min(start for start, _ in answers)
+
+
+def _serve(pipe: Connection, barrier: Any, threads: int, device: str) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    from benchmarks.machine import synchronize
+
+    torch.set_num_threads(threads)
+    works: dict[str, Work] = {}
+    while (request := pipe.recv()) is not None:
+        name, make, argument = request
+        try:
+            barrier.wait()
+            start = perf_counter()
+            if make:
+                works[name] = make(argument)
+                argument = 1
+            works[name](argument)
+            synchronize(device)
+            pipe.send((start, perf_counter()))
+        except Exception as error:
+            pipe.send(error)

@@ -1,0 +1,139 @@
+"""Tables of docs/benchmarks.md and docs/scale.md, from benchmarks/results/*.json."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.overheads import ROOT
+from benchmarks.scale import forecast
+
+DOCS = ROOT / "docs"
+Results = dict[str, Any]
+
+SPEED_LINES = (
+    "sweep_gpu", "sweep_cpu", "solver", "solver_one_pass", "linearity", "preset", "dry_run", "dry_run_many",
+)  # fmt: skip
+DETAILS = {
+    "sweep_cpu": "Stacked training against its peers",
+    "sweep_gpu": "Stacked training on the GPU",
+    "stack_size": "How many networks to stack on a CPU",
+    "threads": "Threads or jobs",
+    "solver": "The limit solver against dense simulation",
+    "solver_one_pass": "The same vectors in one pass",
+    "linearity": "The limit solver's cost in n",
+    "breakdown": "Where the limit solver's time goes",
+    "preset": "The laptop preset",
+    "imports": "Process start and imports",
+    "snakemake": "Snakemake's own time",
+}
+CONFIGS = ("config/config.yaml", "config/cifar10_cpu.yaml", "config/cifar10.yaml")
+
+
+def documents(results: Path) -> dict[Path, str]:
+    """Text of each document with its tables renewed."""
+    machines = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
+    texts = {
+        DOCS / "benchmarks.md": _benchmarks(machines),
+        DOCS / "scale.md": _scale(machines),
+    }
+    return {path: _between_markers(path.read_text(), text) for path, text in texts.items()}
+
+
+def write(results: Path) -> None:
+    """Renew the documents."""
+    for path, text in documents(results).items():
+        path.write_text(text)
+
+
+def _benchmarks(machines: dict[str, Results]) -> str:
+    parts = []
+    for name, found in machines.items():
+        lines = found["lines"]
+        summary = [
+            {
+                "what": line["what"],
+                "against": line["against"],
+                "target": line["target"],
+                "measured": f"{_number(line['value'])} {line['unit']}".strip(),
+                "met": {True: "yes", False: "**no**", None: ""}[line["met"]],
+            }
+            for line in (lines[key] for key in SPEED_LINES if key in lines)
+        ]
+        parts += [f"## {name}", _facts(found), _table(summary)]
+        for key, title in DETAILS.items():
+            if key in lines:
+                parts += [f"### {title}", _line(lines[key])]
+    return "\n\n".join(parts)
+
+
+def _scale(machines: dict[str, Results]) -> str:
+    parts = []
+    for name, found in machines.items():
+        lines = found["lines"]
+        if not {"scale_training", "scale_limit", "imports"} <= set(lines):
+            continue
+        models = [lines[key]["coefficients"] for key in ("scale_training", "scale_limit")]
+        start = lines["imports"]["value"]["median"]
+        needs = [forecast(config, *models, start) for config in CONFIGS]
+        parts += [f"## Measured on {name}", _facts(found)]
+        for key, title in (("scale_training", "Training"), ("scale_limit", "Limits")):
+            coefficients = [
+                {"count": count, "seconds each": f"{value:.3g}"}
+                for count, value in lines[key]["coefficients"].items()
+            ]
+            error = lines[key]["value"]
+            parts += [
+                f"### {title}",
+                _table(coefficients),
+                f"On shapes not used for the fit the relative error is {error['median']:.0%} in the "
+                f"median and {error['high']:.0%} at most.",
+                _line(lines[key]),
+            ]
+        parts += ["### What the configurations need, by this model", _table(needs)]
+    return "\n\n".join(parts)
+
+
+def _facts(found: Results) -> str:
+    facts = [f"{key}: {value}" for key, value in found["machine"].items()]
+    floors = [
+        f"{device}: matrix product {f['matmul_gflops']} GFLOP/s, copy {f['copy_gbytes_per_s']} GB/s "
+        f"(float32, {f['threads']} threads)"
+        for device, f in found["floor"].items()
+    ]
+    return "; ".join(facts) + ".\nFloor: " + "; ".join(floors) + "."
+
+
+def _line(line: dict[str, Any]) -> str:
+    seen = line["circumstances"]
+    edited = ", uncommitted edits" if seen["modified"] else ""
+    parts = [_table(line["rows"])] if line["rows"] else []
+    if "floor" in line:
+        parts.append("; ".join(f"{key}: {value:,}" for key, value in line["floor"].items()) + ".")
+    parts.append(
+        f"*{seen['date']}, commit {seen['commit']}{edited}, {line['value']['repeats']} repeats, "
+        f"load {seen['load_1min']} before and {seen['load_after']} after.*"
+    )
+    return "\n\n".join(parts)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[_number(row.get(column)) for column in columns] for row in rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _number(value: Any) -> str:
+    """A number; of repeats the median, and in brackets the spread."""
+    if isinstance(value, dict):
+        spread = f" ({_number(value['low'])}–{_number(value['high'])})" if "low" in value else ""
+        return _number(value["median"]) + spread
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return "" if value is None else str(value)
+
+
+def _between_markers(text: str, table: str) -> str:
+    pattern = r"(<!-- begin generated.*?-->\n).*?(\n<!-- end generated -->)"
+    return re.sub(pattern, lambda m: m[1] + "\n" + table + "\n" + m[2], text, flags=re.DOTALL)

@@ -1,0 +1,241 @@
+"""A cost model fitted to measurements, checked on shapes it has not seen, and what larger runs need.
+
+Seconds are linear in a few counts, with coefficients >= 0 fitted to relative errors; one thread.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from benchmarks import solver
+from benchmarks.crew import Crew
+from benchmarks.overheads import load
+from benchmarks.peers import Sweep, stacked
+from benchmarks.timing import interleave, summary
+from nfd import experiments
+from nfd.experiments import CPU_STACK_BYTES, LimitJob, TrainingJob
+
+Line = dict[str, Any]
+Coefficients = Mapping[str, float]
+
+FITTED = tuple(
+    Sweep(width, depth, 16, batch_size=batch)
+    for width, depth, batch in (
+        *((n, L, 32) for n in (32, 64, 128, 256) for L in (4, 16, 64)),
+        *((512, L, 32) for L in (4, 16)),
+        (64, 16, 8), (64, 16, 128), (256, 16, 8), (256, 16, 128),
+    )
+)  # fmt: skip
+HELD_OUT = (
+    Sweep(48, 8, 16),
+    Sweep(96, 32, 16),
+    Sweep(192, 16, 16),
+    Sweep(128, 128, 16),
+    Sweep(384, 8, 16),
+    Sweep(64, 32, 16, batch_size=64, input_dim=3072),
+    Sweep(256, 32, 16, batch_size=64, input_dim=3072),
+)
+LIMITS_FITTED = tuple(
+    solver.Setting(n, depth, samples, evaluations, threads=1)
+    for n, depth, samples, evaluations in (
+        (1024, 8, 8, 8), (4096, 8, 8, 8), (16384, 8, 8, 8), (4096, 32, 8, 8),
+        (4096, 8, 32, 8), (4096, 8, 8, 32), (16384, 4, 16, 16),
+    )
+)  # fmt: skip
+LIMITS_HELD_OUT = tuple(
+    solver.Setting(n, depth, samples, evaluations, threads=1)
+    for n, depth, samples, evaluations in (
+        (8192, 16, 8, 8), (2048, 16, 16, 8), (32768, 4, 8, 16), (8192, 8, 32, 4)
+    )
+)  # fmt: skip
+
+
+def step_counts(
+    width: int, depth: int, members: int, batch: int, input_dim: int, outputs: int, layers: int = 1
+) -> dict[str, float]:
+    """What one step of one stack does, in units of the coefficients."""
+    hidden = depth * layers * width**2
+    parameters = hidden + width * (input_dim + outputs)
+    return {
+        "step": 1,
+        "layer": depth * layers,
+        "Gflop": 2e-9 * members * batch * (3 * parameters - width * input_dim),
+        "G weight": 1e-9 * members * parameters,
+        "G feature": 1e-9 * members * batch * depth * layers * width,
+    }
+
+
+def limit_counts(
+    particles: int, matrices: int, vectors: float, evaluations: int
+) -> dict[str, float]:
+    """What one simulation does, in units of the coefficients."""
+    return {
+        "product": 2 * matrices * evaluations,
+        "G particle matrix vector": 1e-9 * particles * matrices * vectors,
+        "G particle matrix vector^2": 1e-9 * particles * matrices * vectors**2,
+    }
+
+
+def predict(counts: Mapping[str, float], coefficients: Coefficients) -> float:
+    """Seconds."""
+    return sum(coefficients[name] * count for name, count in counts.items())
+
+
+def fit(counts: Sequence[Mapping[str, float]], seconds: Sequence[float]) -> dict[str, float]:
+    """Coefficients >= 0 with the least squared relative error."""
+    names = list(counts[0])
+    table = np.array([[count[name] for name in names] for count in counts])
+    scaled = table / np.asarray(seconds)[:, None]
+    size = np.linalg.norm(scaled, axis=0)
+    found, _ = nnls(scaled / size, np.ones(len(seconds)))
+    return {name: float(f"{c:.4g}") for name, c in zip(names, found / size, strict=True)}
+
+
+def training_line(
+    fitted: Sequence[Sweep] = FITTED, held_out: Sequence[Sweep] = HELD_OUT, *, repeats: int = 5
+) -> Line:
+    """Seconds of a step of one stack, as large as the pipeline makes it."""
+    sweeps = [*fitted, *held_out]
+    one_stack = [s.resized(min(s.members, s.stack_size)) for s in sweeps]
+    seconds = []
+    with Crew(1, 1) as crew:
+        for sweep in one_stack:
+            crew.prepare("stack", stacked, [sweep])
+            steps = max(1, round(0.1 / crew.seconds("stack", 1)))
+            runs = interleave({"stack": lambda steps=steps: crew.seconds("stack", steps)}, repeats)
+            seconds.append(summary(runs["stack"])["median"] / steps)
+    counts = [
+        step_counts(s.width, s.depth, s.members, s.batch_size, s.input_dim, s.outputs)
+        for s in one_stack
+    ]
+    labels = [
+        {"width": s.width, "depth": s.depth, "batch": s.batch_size, "d": s.input_dim}
+        | {"networks": s.members}
+        for s in one_stack
+    ]
+    return _model_line(
+        "cost model of a training step", labels, counts, seconds, len(fitted), repeats
+    )
+
+
+def limit_line(
+    fitted: Sequence[solver.Setting] = LIMITS_FITTED,
+    held_out: Sequence[solver.Setting] = LIMITS_HELD_OUT,
+    *,
+    repeats: int = 3,
+) -> Line:
+    """Seconds of a limit simulation."""
+    settings = [*fitted, *held_out]
+    samples = interleave(
+        {
+            str(i): lambda s=s: solver.measure("matrix_free", s)["seconds"]
+            for i, s in enumerate(settings)
+        },
+        repeats,
+    )
+    seconds = [summary(samples[str(i)])["median"] for i in range(len(settings))]
+    counts = [limit_counts(s.particles, s.depth, s.vectors, s.evaluations) for s in settings]
+    labels = [
+        {"particles": s.particles, "depth": s.depth, "samples": s.samples}
+        | {"evaluations": s.evaluations}
+        for s in settings
+    ]
+    what = "cost model of a limit simulation"
+    return _model_line(what, labels, counts, seconds, len(fitted), repeats)
+
+
+def _model_line(
+    what: str, labels: list, counts: list, seconds: list[float], fitted: int, repeats: int
+) -> Line:
+    coefficients = fit(counts[:fitted], seconds[:fitted])
+    rows = []
+    for number, (label, count, measured) in enumerate(zip(labels, counts, seconds, strict=True)):
+        predicted = predict(count, coefficients)
+        rows.append(
+            {
+                **label,
+                "used for": "fit" if number < fitted else "check",
+                "measured, ms": float(f"{1e3 * measured:.4g}"),
+                "predicted, ms": float(f"{1e3 * predicted:.4g}"),
+                "error": round(predicted / measured - 1, 3),
+            }
+        )
+    errors = [abs(row["error"]) for row in rows[fitted:]]
+    return {
+        "what": f"{what}: relative error on shapes it has not seen, one thread",
+        "against": "measurement",
+        "target": "",
+        "value": {**summary(errors), "repeats": repeats},
+        "unit": "",
+        "met": None,
+        "rows": rows,
+        "coefficients": coefficients,
+    }
+
+
+def training_seconds(
+    job: TrainingJob, coefficients: Coefficients, input_dim: int, outputs: int
+) -> float:
+    """Predicted seconds of a training job on one core, process start not included.
+
+    Adam and decoupled members cost a further update each; evaluation is a forward pass.
+    """
+    s = job.settings
+    together = job.members_at_once(CPU_STACK_BYTES)
+    shape = (s["width"], s["depth"])
+    sizes = (s["batch_size"], input_dim, outputs, s["block_layers"])
+    counts = step_counts(*shape, together, *sizes)
+    decoupled = np.mean([c == "decoupled" for n in s["networks"] for c in n["couplings"]])
+    counts["Gflop"] *= 1 + decoupled / 3
+    counts["G weight"] *= 1 + decoupled / 2 + 2 * (s["optimizer"] == "adam")
+    step = predict(counts, coefficients)
+    seen = 2 * s["evaluation_size"] + s["probe_size"] * len(s["probes"])
+    once = step_counts(*shape, together, seen, *sizes[1:])
+    evaluation = coefficients["Gflop"] * once["Gflop"] / 3
+    evaluation += coefficients["G feature"] * once["G feature"] / 3
+    return ceil(job.members / together) * (s["steps"] * step + s["log_points"] * evaluation)
+
+
+def limit_seconds(job: LimitJob, coefficients: Coefficients) -> float:
+    """Predicted seconds of a limit job on one core, process start not included."""
+    s = job.settings
+    counts = limit_counts(
+        s["particles"], s["depth"] * s["block_layers"], job.vectors, s["steps"] + 1
+    )
+    return predict(counts, coefficients) * len(s["seeds"]) * len(s["learning_rates"])
+
+
+def forecast(config: str, training: Coefficients, limits: Coefficients, start_s: float) -> Line:
+    """What a configuration needs: jobs, operations, core hours, and the largest job."""
+    jobs, limit_jobs = experiments.expand(load(config))
+    input_dim, outputs = DATA_SHAPES[load(config)["dataset"]["name"]]
+    seconds = [training_seconds(job, training, input_dim, outputs) + start_s for job in jobs]
+    limit_s = [limit_seconds(job, limits) + start_s for job in limit_jobs]
+    operations = sum(
+        job.members * job.settings["steps"]
+        * step_counts(
+            job.settings["width"], job.settings["depth"], 1, job.settings["batch_size"],
+            input_dim, outputs, job.settings["block_layers"],
+        )["Gflop"]
+        for job in jobs
+    )  # fmt: skip
+    return {
+        "config": Path(config).name,
+        "training jobs": len(jobs),
+        "networks": sum(job.members for job in jobs),
+        "limit jobs": len(limit_jobs),
+        "training operations, 10^12": float(f"{operations / 1e3:.3g}"),
+        "training, core hours": float(f"{sum(seconds) / 3600:.3g}"),
+        "limits, core hours": float(f"{sum(limit_s) / 3600:.3g}"),
+        "longest job, hours on one core": float(f"{max(seconds + limit_s) / 3600:.3g}"),
+        "largest memory, GiB": round(
+            max([j.memory_mb for j in jobs] + [j.memory_mb for j in limit_jobs]) / 1024, 1
+        ),
+    }
+
+
+DATA_SHAPES = {"digits": (64, 10), "cifar10": (3072, 10)}

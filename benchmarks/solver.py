@@ -1,0 +1,324 @@
+"""The matrix-free limit solver against dense simulation, and its cost in the number of particles.
+
+Each measurement is a process of its own, ``python -m benchmarks.solver METHOD JSON``, so that its peak
+memory is its own.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from math import log, sqrt
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import interleave, ratio, summary
+
+Line = dict[str, Any]
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``samples`` samples, all in every batch, at ``evaluations`` = SGD steps + 1.
+
+    So each hidden matrix multiplies samples x evaluations vectors in each direction.
+    """
+
+    particles: int
+    depth: int
+    samples: int
+    evaluations: int
+    threads: int
+    input_dim: int = 16
+    learning_rate: float = 0.5
+    coupling: str = "standard"
+
+    @property
+    def vectors(self) -> int:
+        return self.samples * self.evaluations
+
+    @property
+    def steps(self) -> int:
+        return self.evaluations - 1
+
+    @property
+    def inputs(self) -> np.ndarray:
+        x = np.random.default_rng(0).standard_normal((self.samples, self.input_dim))
+        return x * sqrt(self.input_dim) / np.linalg.norm(x, axis=1, keepdims=True)
+
+    @property
+    def targets(self) -> np.ndarray:
+        return np.random.default_rng(1).standard_normal((self.samples, 1))
+
+    @property
+    def dense_operations(self) -> int:
+        """Of forward and backward products and updates; drawing the matrices comes on top."""
+        products = 2 * self.evaluations + self.steps
+        return 2 * self.depth * self.particles**2 * self.samples * products
+
+    @property
+    def dense_bytes(self) -> int:
+        """Matrices drawn, read forward and backward at each evaluation, read and written by each step."""
+        passes = 1 + 2 * self.evaluations + 2 * self.steps
+        return 4 * self.depth * self.particles**2 * passes
+
+    @property
+    def free_operations(self) -> int:
+        """Of a coupled matrix-free simulation, leading order.
+
+        Per vector and per vector already known, 18 n: four products for orthogonality (twice forth and
+        back), three for the image in the known directions, one for the values, one for the learned part.
+        """
+        return 18 * self.depth * self.particles * self.vectors**2
+
+    @property
+    def free_bytes(self) -> int:
+        """Least traffic: the same nine passes over the known vectors, once per block of ``samples``."""
+        return 36 * self.depth * self.particles * self.vectors**2 // self.samples
+
+    @property
+    def free_normals(self) -> int:
+        """Gaussian numbers drawn by the matrix-free simulation."""
+        return 2 * self.depth * self.particles * self.vectors
+
+
+TABLE_SETTING = Setting(particles=8192, depth=32, samples=8, evaluations=8, threads=2)
+ONE_PASS = Setting(particles=8192, depth=32, samples=64, evaluations=1, threads=2)
+LINEAR = tuple(
+    Setting(particles=n, depth=8, samples=8, evaluations=8, threads=2)
+    for n in (10_000, 20_000, 50_000, 100_000)
+)
+
+
+def matrix_free(setting: Setting) -> dict[str, float]:
+    """Seconds of nfd.simulate_limit."""
+    from nfd import LimitProblem, simulate_limit
+
+    everyone = np.arange(setting.samples)
+    problem = LimitProblem(
+        inputs=setting.inputs,
+        targets=setting.targets,
+        # A problem has at least one batch; with one evaluation, its step is taken and not counted.
+        batches=np.tile(everyone, (max(1, setting.steps), 1)),
+        depth=setting.depth,
+        learning_rate=setting.learning_rate,
+        coupling=setting.coupling,
+    )
+    start = perf_counter()
+    trajectory = simulate_limit(problem, setting.particles, seed=0)
+    return {"seconds": perf_counter() - start, "last_loss": float(trajectory.losses[-1])}
+
+
+def dense(setting: Setting) -> dict[str, float]:
+    """The same network with real matrices, as lean as torch allows: no autograd, updates in place."""
+    import torch
+
+    n, depth = setting.particles, setting.depth
+    x = torch.from_numpy(setting.inputs).float()
+    y = torch.from_numpy(setting.targets).float()
+    branch, root = sqrt(1 / depth), sqrt(n)
+    start = perf_counter()
+    u, v = torch.randn(n, setting.input_dim), torch.randn(1, n)
+    hidden = [torch.randn(n, n) for _ in range(depth)]
+    drawn = perf_counter() - start
+    rate = -setting.learning_rate / setting.samples
+    for step in range(setting.evaluations):
+        h = x @ u.T / sqrt(setting.input_dim)
+        features = []
+        for w in hidden:
+            features.append(torch.relu(h))
+            h = torch.addmm(h, features[-1], w.T, alpha=branch / root)
+        f = h @ v.T / n
+        chi = f - y
+        g = chi @ v
+        change_of_v = chi.T @ h
+        for w, phi in zip(reversed(hidden), reversed(features), strict=True):
+            below = (g @ w).mul_(phi > 0)
+            if step < setting.steps:
+                w.addmm_(g.T, phi, alpha=rate * branch / root)
+            g = torch.add(g, below, alpha=branch / root)
+        if step < setting.steps:
+            u.addmm_(g.T, x, alpha=rate / sqrt(setting.input_dim))
+            v.add_(change_of_v, alpha=rate)
+    loss = 0.5 * float(chi.square().sum(1).mean())
+    return {"seconds": perf_counter() - start, "drawing": drawn, "last_loss": loss}
+
+
+METHODS: dict[str, Callable[[Setting], dict[str, float]]] = {
+    "matrix_free": matrix_free,
+    "dense": dense,
+}
+
+
+def measure(method: str, setting: Setting) -> dict[str, float]:
+    """Run a method in a process of its own: its seconds, and its peak and baseline memory in MiB."""
+    command = [sys.executable, "-m", "benchmarks.solver", method, json.dumps(asdict(setting))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(f"benchmark process failed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout)
+
+
+def against_dense_line(
+    setting: Setting = TABLE_SETTING, *, repeats: int = 5, target: float = 100.0
+) -> Line:
+    """Time and memory against dense simulation."""
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
+
+    def run(name: str) -> float:
+        measured[name].append(measure(name, setting))
+        return measured[name][-1]["seconds"]
+
+    samples = interleave({name: lambda name=name: run(name) for name in METHODS}, repeats)
+    speed = ratio(samples, "dense", "matrix_free")
+    rows = [
+        {
+            "method": name,
+            "seconds": summary(samples[name]),
+            "of it drawing the matrices, s": _median(runs, "drawing"),
+            "peak memory, MiB": _median(runs, "peak_mib"),
+            "of it libraries, MiB": _median(runs, "libraries_mib"),
+        }
+        for name, runs in measured.items()
+    ]
+    memory = rows[0]["peak memory, MiB"] / rows[1]["peak memory, MiB"]
+    return {
+        "what": f"limit solver, n = {setting.particles}, {setting.depth} layers, {setting.vectors} "
+        f"vectors ({setting.samples} samples x {setting.evaluations} evaluations), "
+        f"{setting.threads} threads",
+        "against": "dense simulation of the same network, in place and without autograd",
+        "target": f">= {target:g}x time, <= 1/10 memory",
+        "value": speed,
+        "unit": f"x time, 1/{1 / memory:.1f} memory",
+        "met": speed["median"] >= target and memory <= 0.1,
+        "rows": rows,
+        "floor": {
+            "dense operations": setting.dense_operations,
+            "dense bytes": setting.dense_bytes,
+            "matrix-free operations": setting.free_operations,
+            "matrix-free bytes": setting.free_bytes,
+            "matrix-free Gaussian numbers": setting.free_normals,
+        },
+    }
+
+
+def linearity_line(settings: tuple[Setting, ...] = LINEAR, *, repeats: int = 5) -> Line:
+    """The exponent of time in n, by least squares in the logarithms."""
+    samples = interleave(
+        {str(s.particles): lambda s=s: measure("matrix_free", s)["seconds"] for s in settings},
+        repeats,
+    )
+    sizes = [log(s.particles) for s in settings]
+    per_round = [
+        float(np.polyfit(sizes, [log(samples[str(s.particles)][r]) for s in settings], 1)[0])
+        for r in range(repeats)
+    ]
+    value = summary(per_round)
+    return {
+        "what": f"limit solver's cost in n, {settings[0].particles} to {settings[-1].particles} "
+        f"particles, {settings[0].depth} layers, {settings[0].vectors} vectors: exponent",
+        "against": "linear",
+        "target": "<= 1.1",
+        "value": value,
+        "unit": "",
+        "met": value["median"] <= 1.1,
+        "rows": [
+            {
+                "particles": s.particles,
+                "seconds": summary(samples[str(s.particles)]),
+                "ns per particle, layer and vector": round(
+                    summary(samples[str(s.particles)])["median"]
+                    / (s.particles * s.depth * s.vectors)
+                    * 1e9,
+                    2,
+                ),
+            }
+            for s in settings
+        ],
+    }
+
+
+def breakdown_line(setting: Setting = TABLE_SETTING, *, repeats: int = 5) -> Line:
+    """Where the matrix-free solver's time goes."""
+    runs = [measure("breakdown", setting) for _ in range(repeats + 1)][1:]
+    parts = [key for key in runs[0] if key not in ("peak_mib", "libraries_mib", "last_loss")]
+    rows = [{"part": part, "seconds": summary([run[part] for run in runs])} for part in parts]
+    total = rows[0]["seconds"]["median"]
+    for row in rows:
+        row["share"] = round(row["seconds"]["median"] / total, 2)
+    return {
+        "what": f"limit solver, n = {setting.particles}: where the time goes",
+        "against": "",
+        "target": "",
+        "value": rows[0]["seconds"],
+        "unit": "s",
+        "met": None,
+        "rows": rows,
+    }
+
+
+def breakdown(setting: Setting) -> dict[str, float]:
+    """Seconds of :func:`matrix_free` in all, and inside its parts."""
+    from nfd import gaussian
+
+    spent: dict[str, float] = {}
+
+    @contextmanager
+    def timed(owner: Any, name: str, part: str) -> Any:
+        original = getattr(owner, name)
+
+        def wrapper(*arguments: Any) -> Any:
+            start = perf_counter()
+            try:
+                return original(*arguments)
+            finally:
+                spent[part] = spent.get(part, 0.0) + perf_counter() - start
+
+        setattr(owner, name, wrapper)
+        try:
+            yield
+        finally:
+            setattr(owner, name, original)
+
+    with (
+        timed(gaussian.Noise, "fill", "drawing noise"),
+        timed(gaussian, "extend_basis", "orthogonalising"),
+        timed(gaussian.GaussianMatrix, "_reveal", "products with Gaussian matrices, all"),
+    ):
+        total = matrix_free(setting)
+    return {"all": total["seconds"], **spent, "last_loss": total["last_loss"]}
+
+
+def _median(runs: list[dict[str, float]], key: str) -> float | None:
+    values = [run[key] for run in runs if key in run]
+    return summary(values)["median"] if values else None
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main(argv: list[str]) -> None:
+    import torch
+
+    import nfd.limit  # noqa: F401  (so that libraries are counted apart)
+
+    method, setting = argv[0], Setting(**json.loads(argv[1]))
+    torch.set_num_threads(setting.threads)
+    torch.set_grad_enabled(False)
+    torch.randn(256, 256) @ torch.randn(256, 256)  # starts the thread pool
+    libraries = _peak_mib()
+    run = {**METHODS, "breakdown": breakdown}[method]
+    found = run(setting)
+    print(json.dumps({**found, "peak_mib": _peak_mib(), "libraries_mib": libraries}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
