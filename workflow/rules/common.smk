@@ -32,6 +32,8 @@ SHOWN = [
     for name, figure in catalogue.FIGURES.items()
     if set(figure.experiments) <= set(CONFIG["experiments"])
 ]
+
+
 wildcard_constraints:
     experiment="[a-z][a-z0-9_]*",
     job="[a-z0-9_]+",
