@@ -133,6 +133,16 @@ def test_the_name_appears_only_when_the_file_is_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_who_reads_the_old_file_keeps_it_whole(tmp_path):
+    """The new file takes over the name; it does not overwrite the old one's content."""
+    path = tmp_path / "a.txt"
+    tables.write_text(path, "old and whole")
+    with path.open() as reader:
+        tables.write_text(path, "new")
+        assert reader.read() == "old and whole"
+    assert path.read_text() == "new"
+
+
 def test_files_have_the_permissions_of_any_other_file(tmp_path):
     (tmp_path / "plain").write_text("")
     tables.write_text(tmp_path / "atomic", "")
