@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import synthetic_report
 
-from nfd import catalogue, reporting
+from nfd import reporting
 from nfd.claims import overall
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "make_report.py"
@@ -124,7 +124,7 @@ def test_every_claim_shows_its_numbers(page):
 
 def test_every_figure_is_shown_once_with_its_table(page, paths):
     pictures = [image for image in page.attributes("img") if image.get("src")]
-    assert len(pictures) == len(catalogue.FIGURES)
+    assert len(pictures) == len(synthetic_report.DRAWN)
     for image in pictures:
         kind, picture = unquote(image["src"]).split(",", 1)
         assert kind == "data:image/svg+xml;charset=utf-8"
@@ -132,9 +132,20 @@ def test_every_figure_is_shown_once_with_its_table(page, paths):
         assert (image["width"], image["height"]) == ("504", "180")
         assert len(image["alt"]) > 40
     downloads = {a["download"]: a["href"] for a in page.attributes("a") if "download" in a}
-    for name in catalogue.FIGURES:
+    for name in synthetic_report.DRAWN:
         written = (paths["figures"] / f"{name}.csv").read_text()
         assert unquote(downloads[f"{name}.csv"].split(",", 1)[1]) == written
+
+
+def test_figures_stand_where_they_belong(page, content):
+    homes = {figure.name: figure.home for figure in content["figures"]}
+    names = {claim.id: claim.name.replace("-", "_") for claim in content["claims"]}
+    assert homes.pop(synthetic_report.WITHOUT_CLAIM) == ""
+    assert {names[home] for home in homes.values()} == set(homes)
+    assert [figure.number for figure in content["figures"]] == list(range(1, 7))
+    further = next(i for i, (_, a) in enumerate(page.elements) if a.get("id") == "further-figures")
+    figures = [a["id"] for tag, a in page.elements[further:] if tag == "figure"]
+    assert figures == [f"figure-{synthetic_report.WITHOUT_CLAIM}"]
 
 
 def test_slim_keeps_text_and_rounds_coordinates():
@@ -160,7 +171,7 @@ def test_cost_counts_jobs_of_this_configuration_only(content):
     assert (training.jobs, training.wall_s, training.longest_s) == (2, 61.0, 30.5)
     assert (training.cpu_s, training.peak_mb) == (60.0, 512.0)
     assert costs["simulate_limit", "limit_convergence"].jobs == 1
-    assert costs["gather_evidence", ""].wall_s == 2.0 * len(catalogue.FIGURES)
+    assert costs["gather_evidence", ""].wall_s == 2.0 * len(synthetic_report.DRAWN)
 
 
 def test_parametrization_table_holds_the_exponents_of_those_used(html, content):

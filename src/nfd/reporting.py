@@ -277,9 +277,9 @@ class FigureBlock:
     @property
     def alternative(self) -> str:
         """Text in place of the picture, for those who cannot see it."""
-        told = [f"{ln.quantity}, {ln.series}: {ln.values} over {ln.over}" for ln in self.lines[:6]]
-        more = " All lines follow in the table 'in numbers'."
-        return f"{self.title}. " + "; ".join(told) + "." + more
+        told = "; ".join(f"{ln.quantity}, {ln.series}: {ln.values}" for ln in self.lines[:6])
+        end = "" if self.title.endswith("?") else "."
+        return f"{self.title}{end} {told}. All lines follow in the table 'in numbers'."
 
 
 def read_figure(
@@ -514,7 +514,7 @@ def collect(
     facts, count, wall_time = gather_provenance(tables)
     costs = read_costs(results / "benchmarks", [(job.experiment, job.name) for _, job in jobs])
     sections = read_claims(claims)
-    blocks = _figure_blocks(sections, Path(figures), captions)
+    blocks = _figure_blocks(sections, drawn_figures(config), Path(figures), captions)
     networks = sum(job.members for job in training)
     simulations = sum(len(j.settings["seeds"]) * len(j.settings["learning_rates"]) for j in limits)
     digest = config_digest(config)
@@ -554,14 +554,22 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config))
 
 
+def drawn_figures(config: Mapping[str, Any]) -> list[str]:
+    """Figures whose experiments are all switched on."""
+    switched_on = set(config["experiments"])
+    return [name for name, figure in FIGURES.items() if set(figure.experiments) <= switched_on]
+
+
 def _figure_blocks(
-    sections: Sequence[ClaimSection], folder: Path, captions: str | Path | None
+    sections: Sequence[ClaimSection],
+    drawn: Sequence[str],
+    folder: Path,
+    captions: str | Path | None,
 ) -> list[FigureBlock]:
-    """Every figure the findings name, each at home in the first claim it is catalogued for."""
-    ids = [section.id for section in sections]
-    names = dict.fromkeys(f.figure for section in sections for f in section.findings if f.figure)
-    homes = {name: _home(name, sections) for name in names}
-    ordered = sorted(names, key=lambda name: ids.index(homes[name]))
+    """Every drawn figure, in the order of the claims where they are at home; then those of no claim."""
+    homes = {name: _home(name, sections) for name in drawn}
+    ids = [*(section.id for section in sections), ""]
+    ordered = sorted(drawn, key=lambda name: ids.index(homes[name]))
     return [
         read_figure(name, folder, place, homes[name], _caption(name, captions))
         for place, name in enumerate(ordered, start=1)
@@ -569,9 +577,9 @@ def _figure_blocks(
 
 
 def _home(name: str, sections: Sequence[ClaimSection]) -> str:
+    """The claim that shows a figure: the first it is catalogued for, or that uses it; else none."""
     users = [s.id for s in sections if any(finding.figure == name for finding in s.findings)]
-    meant = FIGURES[name].claims if name in FIGURES else ()
-    return next((claim for claim in meant if claim in users), users[0])
+    return next((claim for claim in (*FIGURES[name].claims, *users) if claim in users), "")
 
 
 def _caption(name: str, captions: str | Path | None) -> str:
@@ -599,6 +607,7 @@ def render(content: Mapping[str, Any]) -> str:
     return environment.get_template("report.html.j2").render(
         **{key: value for key, value in content.items() if key not in ("claims", "figures")},
         claims=[_with_figures(claim, content["figures"]) for claim in claims],
+        other_figures=[figure for figure in content["figures"] if not figure.home],
         paper=PAPER,
         tally=[(verdict, counts[verdict]) for verdict in VERDICTS],
         cost_total={
