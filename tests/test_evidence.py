@@ -192,10 +192,24 @@ def test_mixed_activations_are_refused():
         ),
         ({"parametrization": "mup", "skip": False}, "mup, no skip"),
         (
-            {"parametrization": "complete_p", "trainable": "hidden_1", "coupling": "decoupled"},
+            {
+                "parametrization": "complete_p",
+                "block_layers": 2,
+                "trainable": "hidden_1",
+                "coupling": "decoupled",
+            },
             "complete_p, trained: hidden_1, decoupled",
         ),
-        ({"parametrization": "mup", "trainable": synthetic.TWO_LAYERS}, "mup"),
+        ({"parametrization": "mup", "block_layers": 2, "trainable": synthetic.TWO_LAYERS}, "mup"),
+        # All that a one-layer block has; in a two-layer block W1 is frozen.
+        (
+            {"parametrization": "mup", "block_layers": 1, "trainable": "input+hidden_2+output"},
+            "mup",
+        ),
+        (
+            {"parametrization": "mup", "block_layers": 2, "trainable": "input+hidden_2+output"},
+            "mup, trained: input+hidden_2+output",
+        ),
     ],
 )
 def test_series_labels(network, label):
@@ -423,6 +437,20 @@ def test_bias_below_the_noise_floor_stays_out_of_the_slope():
     assert set(fitted["width"]) <= set(measured["width"][above])
 
 
+def test_depth_bias_below_the_noise_floor_stays_out_of_the_slope():
+    tables_ = synthetic.limit_tables(fluctuation=8.0, depth_error=1.0, width_error=0.0)
+    frame = evidence.limit_convergence(*tables_)
+    chosen = frame[frame["series"] == "standard to coupled limit"]
+    measured = chosen[(chosen["quantity"] == "bias_over_depth") & (chosen["source"] == "network")]
+    floor = chosen[
+        (chosen["quantity"] == "bias_over_depth_floor") & (chosen["source"] == "network")
+    ]
+    above = measured["estimate"].to_numpy() > floor["estimate"].to_numpy()
+    assert above.sum() in (3, 4)
+    fitted = chosen[(chosen["quantity"] == "bias_over_depth") & (chosen["source"] == "fit")]
+    assert set(fitted["depth"]) == set(measured["depth"][above])
+
+
 def test_limit_uncertainty_enters_the_interval():
     """The same networks against a noisier limit: the interval of the error is wider."""
     sharp = evidence.limit_convergence(*synthetic.limit_tables(particles=10**6))
@@ -481,7 +509,8 @@ def test_initial_coupling(frames):
 
 
 def test_kernel_ratio():
-    tables_ = synthetic.limit_tables(eigenvalue=lambda n, k: 0.2 * np.exp(-0.3 * k))
+    """The least value over steps, here at step 1, not the last."""
+    tables_ = synthetic.limit_tables(eigenvalue=lambda n, k: 0.2 * np.exp(-3.0 * (k == 1)))
     frame = evidence.kernel_spectrum(*tables_)
     where = {"source": "network", "width": 1024, "depth": 8, "series": "depth_mup"}
     row = one(frame, "kernel_ratio", **where)

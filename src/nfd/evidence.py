@@ -241,7 +241,8 @@ def series_label(network: Mapping[str, object]) -> str:
     if not network.get("skip", True):
         label += ", no skip"
     trainable = network.get("trainable")
-    if trainable is not None and trainable not in DEFAULT_TRAINABLE.values():
+    # Which roles are 'all' depends on the block: a two-layer one without hidden_1 has W1 frozen.
+    if trainable is not None and trainable != DEFAULT_TRAINABLE[int(network["block_layers"])]:
         label += f", trained: {trainable}"
     if network.get("coupling") == "decoupled":
         label += ", decoupled"
@@ -1363,7 +1364,8 @@ def deeper_is_better(results: pd.DataFrame, outputs: pd.DataFrame | None = None)
     data = _networks(_runs(results, "depth_transfer_2"))
     if data.empty:
         return rows.frame()
-    plain = data["trainable"].isin(DEFAULT_TRAINABLE.values()) & (data["coupling"] == "standard")
+    everything = data["block_layers"].map(DEFAULT_TRAINABLE)
+    plain = (data["trainable"] == everything) & (data["coupling"] == "standard")
     data = data[plain]
     _add_diverged(rows, data)
     final = _last(data)
