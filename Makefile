@@ -29,7 +29,7 @@ reproduce: $(READY) ## Regenerate all figures and verdicts (CONFIG=config/cifar1
 	$(ACTIVATE) && snakemake --cores $(CORES) --configfile $(CONFIG)
 
 test: $(READY) lint ## Run every check that takes no more than minutes
-	$(ACTIVATE) && pytest
+	$(ACTIVATE) && pytest -n 2 --dist loadfile
 
 lint: $(READY) ## Check the style of code and workflow
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules
