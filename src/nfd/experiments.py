@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     error = best_match(Draft202012Validator(load_schema()).iter_errors(dict(config)), _depth)
     if error is not None:
         raise ConfigError(_sentence(error))
+    _check_finite("", config)
     checked = {**CONFIG_DEFAULTS, **config}
     shared = {**EXPERIMENT_DEFAULTS, **(config.get("defaults") or {})}
     checked["experiments"] = {
@@ -84,6 +85,16 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     if not checked["experiments"]:
         raise ConfigError("experiments: all are switched off (null); give at least one")
     return checked
+
+
+def _check_finite(where: str, value: Any) -> None:
+    """A schema lets .nan and .inf pass, which compare with nothing."""
+    inner = value.items() if isinstance(value, Mapping) else ()
+    inner = enumerate(value) if isinstance(value, list) else inner
+    for key, item in inner:
+        _check_finite(f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}", item)
+    if isinstance(value, float) and not isfinite(value):
+        raise ConfigError(f"config key {where.lstrip('.')}: {value} is not a finite number")
 
 
 def _depth(error: ValidationError) -> Any:
