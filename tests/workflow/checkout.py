@@ -96,6 +96,18 @@ class Checkout:
         return f"config/{name}.yaml"
 
 
+def merged(changes: Mapping) -> dict:
+    """``changes`` laid over config/config.yaml, as Snakemake lays one config file over another."""
+
+    def lay(base: dict, over: Mapping) -> dict:
+        for key, value in over.items():
+            both = isinstance(value, Mapping) and isinstance(base.get(key), dict)
+            base[key] = lay(base[key], value) if both else value
+        return base
+
+    return lay(yaml.safe_load((ROOT / "config/config.yaml").read_text()), changes)
+
+
 def tables_in(folder: Path) -> dict[str, pd.DataFrame]:
     """All tables below ``folder`` by relative path; every one of them must be whole."""
     found = {}

@@ -7,6 +7,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 import yaml
+from checkout import SMOKE, merged
 
 from nfd import catalogue, experiments
 
@@ -15,18 +16,7 @@ FORMATS = ("pdf", "png", "svg", "csv")
 
 @pytest.fixture(scope="module")
 def config(smoke):
-    merged = yaml.safe_load((smoke.folder / "config/config.yaml").read_text())
-    _merge(merged, yaml.safe_load((smoke.folder / "config/smoke.yaml").read_text()))
-    return experiments.check(merged)
-
-
-def _merge(base, changes):
-    """As Snakemake lays one config file over another."""
-    for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
-        else:
-            base[key] = value
+    return experiments.check(merged(yaml.safe_load((smoke.folder / SMOKE).read_text())))
 
 
 def test_everything_is_there(smoke):
@@ -111,9 +101,7 @@ def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):
     changed = yaml.safe_load((smoke.folder / "config/smoke.yaml").read_text())
     changed["experiments"]["depth_transfer"]["learning_rates"] = [0.3]
     name = smoke.write_config("one_rate", changed)
-    merged = yaml.safe_load((smoke.folder / "config/config.yaml").read_text())
-    _merge(merged, changed)
-    before, after = (experiments.expand(c)[0] for c in (config, experiments.check(merged)))
+    before, after = (experiments.expand(c)[0] for c in (config, experiments.check(merged(changed))))
     affected = [job for job in after if job not in before]
     assert {job.experiment for job in affected} == {"depth_transfer"}
     planned = Counter(smoke.planned("train", config=name))

@@ -1,0 +1,259 @@
+"""Whatever dies at whatever moment: the next run ends with the tables of an undisturbed one.
+
+Kills hit single jobs, started as their rule starts them, at random moments from before the first step
+to the writing of the tables, and Snakemake itself together with its jobs. A fixed seed draws the
+moments; what is hit at them differs from machine to machine, and must not matter.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pyarrow.parquet as pq
+import pytest
+from checkout import TINY, Checkout, assert_same_tables, merged, tables_in
+
+from nfd import experiments
+
+# Checkpoints so often that a kill nearly always finds one.
+QUICK = ("INTERVAL_S = 60.0", "INTERVAL_S = 0.2")
+EAGER = ("SHARE = 0.05", "SHARE = 1.0")
+LONGER = {
+    **TINY,
+    "preset": "longer",
+    "experiments": {
+        **TINY["experiments"],
+        "depth_transfer": {
+            "networks": [{"parametrization": "depth_mup", "couplings": ["standard", "decoupled"]}],
+            "grids": [{"widths": [16], "depths": [8]}],
+            "learning_rates": [0.1, 0.5, 1.0e6],  # the last one diverges
+            "optimizers": ["adam"],
+            "seeds": 2,
+            "steps": 2000,
+            "batch_size": 8,
+            "log_points": 6,
+            "evaluation_size": 16,
+            "probe_size": 4,
+            "probes": ["outputs", "output_change"],
+        },
+        "limit_convergence": {
+            **TINY["experiments"]["limit_convergence"],
+            "limit": {"particles": 2048, "depths": [2], "couplings": ["standard"], "seeds": 12},
+        },
+    },
+}
+RUN = "results/longer/runs/depth_transfer/width16_depth8_block1_adam.parquet"
+
+
+def quickened(folder):
+    """A copy with frequent checkpoints, and the config file of LONGER in it."""
+    checkout = Checkout(folder)
+    module = folder / "src/nfd/checkpoint.py"
+    text = module.read_text()
+    for old, new in (QUICK, EAGER):
+        assert old in text
+        text = text.replace(old, new)
+    module.write_text(text)
+    return checkout, checkout.write_config("longer", LONGER)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A copy in which LONGER has been run without disturbance."""
+    checkout, config = quickened(tmp_path_factory.mktemp("undisturbed"))
+    done = checkout.snakemake("train", "limits", config=config)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return checkout, config
+
+
+@pytest.fixture
+def prepared(tmp_path, undisturbed):
+    """A fresh copy of the same, with the prepared data and no results yet."""
+    checkout, config = quickened(tmp_path / "copy")
+    done = checkout.snakemake("data", config=config)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return checkout, config
+
+
+def job_command(checkout, kind):
+    """The command of LONGER's training job, or of its limit job, as the rule would start it."""
+    training, limits = experiments.expand(experiments.check(merged(LONGER)))
+    jobs = {"train": (training, "runs"), "simulate_limit": (limits, "limits")}[kind]
+    job = max(jobs[0], key=lambda job: job.settings["steps"])
+    stem = f"results/longer/{jobs[1]}/{job.experiment}/{job.name}"
+    return [
+        *(checkout.python, f"scripts/{kind}.py", "--experiment", job.experiment),
+        *("--settings", experiments.as_argument(job.settings), "--data", "results/longer/data.npz"),
+        *("--results", f"{stem}.parquet", "--outputs", f"{stem}.outputs.parquet"),
+    ]
+
+
+def start(checkout, command):
+    return subprocess.Popen(
+        command,
+        cwd=checkout.folder,
+        env=checkout.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill(process, number=signal.SIGKILL):
+    """Send a signal to the process and all it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    process.wait()
+
+
+def assert_whole(folder):
+    """Whatever stands under its final name can be read to the end."""
+    tables_in(folder / "results")
+
+
+def time_of(run: Callable[[], subprocess.Popen]) -> float:
+    begun = time.monotonic()
+    assert run().wait() == 0
+    return time.monotonic() - begun
+
+
+def kill_job_repeatedly(checkout, kind, kills, seed):
+    """Kill the job ``kills`` times at random moments, then let it end; returns the kills that hit."""
+    command, rng = job_command(checkout, kind), random.Random(seed)
+    duration = time_of(lambda: start(checkout, command))
+    shutil.rmtree(checkout.folder / "results/longer" / {"train": "runs"}.get(kind, "limits"))
+    hits = 0
+    for _ in range(kills):
+        process = start(checkout, command)
+        try:
+            process.wait(timeout=rng.uniform(0.3, 1.0) * duration)
+        except subprocess.TimeoutExpired:
+            hits += 1
+        kill(process)
+        assert_whole(checkout.folder)
+    assert start(checkout, command).wait() == 0
+    return hits
+
+
+def assert_job_table_same(checkout, undisturbed, kind):
+    stem = job_command(checkout, kind)
+    for option in ("--results", "--outputs"):
+        path = stem[stem.index(option) + 1]
+        found, wanted = (
+            pq.ParquetFile(c.folder / path).read().to_pandas() for c in (checkout, undisturbed)
+        )
+        assert found.astype(str).equals(wanted.astype(str)), path
+
+
+@pytest.mark.parametrize("kind", ["train", "simulate_limit"])
+def test_a_killed_job_ends_with_the_same_tables(prepared, undisturbed, kind):
+    checkout, _ = prepared
+    kill_job_repeatedly(checkout, kind, kills=2, seed=1)
+    assert_job_table_same(checkout, undisturbed[0], kind)
+    assert not list((checkout.folder / "work").rglob("*.pt"))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", ["train", "simulate_limit"])
+def test_many_killed_jobs(prepared, undisturbed, kind, seed, record_property):
+    checkout, _ = prepared
+    hits = kill_job_repeatedly(checkout, kind, kills=5, seed=seed)
+    record_property("kills", hits)
+    print(f"{kind}: {hits} of 5 kills came before the job's end; all recovered")
+    assert_job_table_same(checkout, undisturbed[0], kind)
+
+
+def kill_snakemake(checkout, config, undisturbed, number, moments):
+    for moment in moments:
+        process = start(
+            checkout, checkout.command("train", "limits", "--cores", "2", config=config)
+        )
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            kill(process, number)
+        assert_whole(checkout.folder)
+        checkout.snakemake("--unlock", config=config)
+    done = checkout.snakemake("train", "limits", config=config)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert_same_tables(checkout.folder / "results", undisturbed.folder / "results")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_snakemake_goes_on(prepared, undisturbed, number):
+    """Snakemake and all its jobs at once, as when a machine goes down or a session is closed."""
+    kill_snakemake(*prepared, undisturbed[0], number, [8.0])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(5))
+def test_a_snakemake_killed_many_times(prepared, undisturbed, seed):
+    rng = random.Random(seed)
+    kill_snakemake(
+        *prepared, undisturbed[0], signal.SIGKILL, [rng.uniform(2, 30) for _ in range(5)]
+    )
+
+
+def damage(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def test_truncated_prepared_data_are_named(tiny, tmp_path):
+    checkout, config = tiny
+    data = checkout.folder / "results/tiny/data.npz"
+    whole = data.read_bytes()
+    damage(data)
+    done = checkout.snakemake("train", config=config)
+    data.write_bytes(whole)
+    assert done.returncode != 0
+    log = checkout.folder / "logs/tiny/runs/limit_convergence/width8_depth2_block1_sgd.log"
+    assert "is not a whole prepared data set" in done.stdout + log.read_text()
+    again = checkout.snakemake("train", "limits", config=config)
+    assert again.returncode == 0, again.stdout[-3000:]
+
+
+def test_a_truncated_table_is_named(tiny):
+    """By whatever reads it, with what to do: delete it and run again."""
+    checkout, config = tiny
+    table = next((checkout.folder / "results/tiny/runs").rglob("*block1_sgd.parquet"))
+    wanted = table.read_bytes()
+    damage(table)
+    done = checkout.snakemake("results/tiny/evidence/limit_convergence.csv", config=config)
+    log = checkout.folder / "logs/tiny/evidence/limit_convergence.log"
+    assert done.returncode != 0
+    assert "not a readable Parquet table" in done.stdout + log.read_text()
+    table.unlink()
+    again = checkout.snakemake("train", "limits", config=config)
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert len(table.read_bytes()) == pytest.approx(len(wanted), rel=0.05)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_named_and_survived(tmp_path, tiny):
+    checkout = Checkout(tmp_path / "copy")
+    config = checkout.write_config("tiny", TINY)
+    results = checkout.folder / "results"
+    results.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(results)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount a tmpfs")
+    try:
+        done = checkout.snakemake("train", "limits", config=config)
+        assert done.returncode != 0
+        assert_whole(checkout.folder)
+        subprocess.run(["mount", "-o", "remount,size=50m", str(results)], check=True)
+        done = checkout.snakemake("train", "limits", config=config)
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert_same_tables(results / "tiny/runs", tiny[0].folder / "results/tiny/runs")
+        assert_same_tables(results / "tiny/limits", tiny[0].folder / "results/tiny/limits")
+    finally:
+        subprocess.run(["umount", str(results)], check=True)
