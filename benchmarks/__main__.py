@@ -47,7 +47,7 @@ def lines(device: str, found: Found) -> dict[str, Callable[[], Line]]:
             sweeps.CPU_SWEEP, floors["cpu"], ((1, 2), (2, 1)), target=1.5
         ),
         "solver": solver.against_dense_line,
-        "solver_one_pass": lambda: solver.against_dense_line(solver.ONE_PASS),
+        "solver_one_step": lambda: solver.against_dense_line(solver.ONE_STEP),
         "linearity": solver.linearity_line,
         "breakdown": solver.breakdown_line,
         "stack_size": sweeps.stack_size_line,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -60,6 +61,13 @@ class Crew:
 
 def _serve(pipe: Connection, barrier: Any, threads: int, device: str) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    with TemporaryDirectory() as empty:
+        # So that a first step under torch.compile compiles, instead of finding an earlier run's code.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
+        _answer(pipe, barrier, threads, device)
+
+
+def _answer(pipe: Connection, barrier: Any, threads: int, device: str) -> None:
     import torch
 
     from benchmarks.machine import synchronize

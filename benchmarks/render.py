@@ -12,7 +12,7 @@ DOCS = ROOT / "docs"
 Results = dict[str, Any]
 
 SPEED_LINES = (
-    "sweep_gpu", "sweep_cpu", "solver", "solver_one_pass", "linearity", "preset", "dry_run", "dry_run_many",
+    "sweep_gpu", "sweep_cpu", "solver", "solver_one_step", "linearity", "preset", "dry_run", "dry_run_many",
 )  # fmt: skip
 DETAILS = {
     "sweep_cpu": "Stacked training against its peers",
@@ -20,7 +20,7 @@ DETAILS = {
     "stack_size": "How many networks to stack on a CPU",
     "threads": "Threads or jobs",
     "solver": "The limit solver against dense simulation",
-    "solver_one_pass": "The same vectors in one pass",
+    "solver_one_step": "The same number of vectors in one step",
     "linearity": "The limit solver's cost in n",
     "breakdown": "Where the limit solver's time goes",
     "preset": "The laptop preset",

@@ -90,7 +90,7 @@ class Setting:
 
 
 TABLE_SETTING = Setting(particles=8192, depth=32, samples=8, evaluations=8, threads=2)
-ONE_PASS = Setting(particles=8192, depth=32, samples=64, evaluations=1, threads=2)
+ONE_STEP = Setting(particles=8192, depth=32, samples=32, evaluations=2, threads=2)
 LINEAR = tuple(
     Setting(particles=n, depth=8, samples=8, evaluations=8, threads=2)
     for n in (10_000, 20_000, 50_000, 100_000)
@@ -105,8 +105,7 @@ def matrix_free(setting: Setting) -> dict[str, float]:
     problem = LimitProblem(
         inputs=setting.inputs,
         targets=setting.targets,
-        # A problem has at least one batch; with one evaluation, its step is taken and not counted.
-        batches=np.tile(everyone, (max(1, setting.steps), 1)),
+        batches=np.tile(everyone, (setting.steps, 1)),
         depth=setting.depth,
         learning_rate=setting.learning_rate,
         coupling=setting.coupling,
@@ -124,6 +123,7 @@ def dense(setting: Setting) -> dict[str, float]:
     x = torch.from_numpy(setting.inputs).float()
     y = torch.from_numpy(setting.targets).float()
     branch, root = sqrt(1 / depth), sqrt(n)
+    torch.manual_seed(0)
     start = perf_counter()
     u, v = torch.randn(n, setting.input_dim), torch.randn(1, n)
     hidden = [torch.randn(n, n) for _ in range(depth)]
