@@ -124,6 +124,7 @@ def gia(
     gap: Callable[[np.ndarray], np.ndarray],
     loss_gap: Callable[[np.ndarray], np.ndarray] | None = None,
     fluctuation: float = 0.05,
+    batches: float = 0.0,
     depths: Sequence[int] = (2, 4, 8, 16, 32, 64),
     seeds: Iterable[int] = SEEDS,
     rates: Sequence[float] = (0.25, 0.5),
@@ -132,8 +133,9 @@ def gia(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Standard and decoupled runs whose mean outputs differ by ``gap(depth)`` relative to their change.
 
-    ``fluctuation``: size of the part of the difference that is random over seeds. ``loss_gap``: relative
-    loss gap, by default equal to the gap. The rate 0.5 trains best.
+    ``fluctuation``: size of the part of the difference that is random over seeds. ``batches``: size of a
+    part of the change that is random over seeds and the same for both couplings. ``loss_gap``: relative loss
+    gap, by default equal to the gap. The rate 0.5 trains best.
     """
     experiment, steps = "gia_restoration", [0, 1, 100]
     identities = runs(
@@ -168,7 +170,7 @@ def gia(
         start = 0.1 * generator(5, row.seed, row.depth).normal(size=entries)
         change = np.zeros(entries)
         if row.step > 0:
-            change = common.copy()
+            change = common + batches * generator(6, row.seed, row.depth).normal(size=entries)
             if row.coupling == "decoupled":
                 change += direction * gap(float(row.depth))
                 change += random.normal(size=entries) * fluctuation

@@ -299,6 +299,18 @@ def test_fluctuations_fill_the_gap_of_single_runs_but_not_of_the_mean():
     assert mean["estimate"].max() < 0.11
 
 
+def test_mean_gap_is_relative_to_the_mean_change():
+    """What seeds do not share is in neither average: half of each run's change, none of the mean's."""
+    tables_ = synthetic.gia(gap=lambda L: 0.2 + 0 * L, batches=1.0, seeds=range(20))
+    frame = evidence.gia_restoration(*tables_)
+    where = {"source": "network", "depth": 8, "step": 100}
+    mean = one(frame, "output_gap_mean", **where)
+    assert holds(mean, 0.2)
+    assert mean["estimate"] == pytest.approx(0.2, abs=0.02)
+    single = one(frame, "output_gap", **where)
+    assert single["estimate"] == pytest.approx(0.2 / np.sqrt(2), abs=0.02)
+
+
 def test_closed_form_of_the_first_step(frames):
     frame = frames["gia_restoration"]
     exact = frame[frame["source"] == "closed_form"]

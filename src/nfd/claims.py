@@ -265,7 +265,7 @@ def _finding(
 def _diverged(frame: pd.DataFrame, **columns: object) -> str:
     """How many runs diverged and were left out."""
     lost = _select(frame, "diverged_runs", **columns)["estimate"].sum()
-    return f"{lost:g} diverged runs left out" if lost else ""
+    return f"{lost:g} diverged {'run' if lost == 1 else 'runs'} left out" if lost else ""
 
 
 def _window(frame: pd.DataFrame, quantity: str, axis: str, **columns: object) -> str:

@@ -32,8 +32,8 @@ gia_restoration (each network at its reading rate, :func:`reading_rates`)
     train_loss, test_loss          network  over depth, step; one series per network and coupling
     output_gap                     network  over depth, at the first and last step: rms |f_std - f_dec| over
                                             rms |f_std - f^0|, rms over seeds too
-    output_gap_mean                network  the same for outputs averaged over seeds (debiased): what is
-                                            left at infinite width
+    output_gap_mean                network  the same for outputs averaged over seeds, gap and change both
+                                            (debiased): what is left at infinite width
     loss_gap                       network  (decoupled - standard training loss) / standard's decrease
     output_gap, output_gap_mean, loss_gap                       fit  curve c_inf + c L^-r over depth
     <each>_limit, <each>_exponent                               fit  c_inf and r; one row per series and step
@@ -501,27 +501,30 @@ def _add_gap(rows, network, depths, rates, gap, change, columns) -> None:
 
 
 def _add_mean_gap(rows, network, depths, rates, gap, change, columns) -> None:
-    """Gap of the outputs averaged over seeds, debiased: what is left when width takes the noise away."""
+    """Gap of the outputs averaged over seeds, debiased: what is left when width takes the noise away.
+
+    Gap and change are both those of the averages. If seeds differ in their batches too, the average is
+    over batches as well, and gaps that depend on the batches may cancel in it.
+    """
     complete = np.isfinite(gap).all(axis=(1, 2))
     if complete.sum() < 2:
         return
     gap, change = gap[complete], change[complete]
 
-    def squared(g: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return squared_distance(g) / (c**2).mean(axis=(0, 2))
-
     def squares(sample: np.ndarray) -> np.ndarray:
-        return squared(sample[0], sample[1])
+        gaps, changes = sample.swapaxes(0, 1)
+        moved = squared_distance(changes)
+        return squared_distance(gaps) / np.where(moved > 0, moved, np.nan)
 
     def fitted(sample: np.ndarray) -> np.ndarray:
         return fit_plateau(depths, _root(squares(sample))[None])[0]
 
     paired = np.stack([gap, change], axis=1)  # (seeds, 2, depths, entries)
-    found = jackknife_interval(lambda s: squares(s.swapaxes(0, 1)), paired).map(_root)
+    found = jackknife_interval(squares, paired).map(_root)
     seeds = len(gap)
     shown = {"depth": depths, "learning_rate": rates.loc[depths].to_numpy(), **columns}
     rows.add("output_gap_mean", network, found, seeds, **shown)
-    fit = jackknife_interval(lambda s: fitted(s.swapaxes(0, 1)), paired)
+    fit = jackknife_interval(fitted, paired)
     _add_plateau(rows, "output_gap_mean", network, depths, fit, seeds, columns)
 
 
@@ -1288,7 +1291,8 @@ def _add_curves(
         fitted = np.exp2(intercept + gradient * log2_sizes[usable])
         shown = {**columns, axis: sizes[usable], "source": "fit"}
         rows.add("best_learning_rate", keys, fitted, seeds, **shown)
-    excess = interval(regret, curves.train, names=("regret",))
+    # Never negative, which its symmetric interval does not know.
+    excess = interval(regret, curves.train, names=("regret",)).map(lambda r: np.maximum(r, 0.0))
     transferred = {**at_best, "learning_rate": grid_best[0]}
     rows.add("regret", keys, excess, seeds, **transferred)
 
