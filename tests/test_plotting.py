@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from docutils.core import publish_string
+from docutils.core import publish_doctree
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
@@ -279,7 +279,9 @@ def test_a_single_seed_draws_no_interval_and_says_so(name, quick):
 
 
 @ALL
-def test_nan_infinite_zero_and_negative_values_are_survived_without_a_warning(name):
+def test_nan_infinite_zero_and_negative_values_are_survived_without_a_warning(name, request):
+    if name not in ("gia_restoration", "limit_convergence", "width_transfer"):
+        request.getfixturevalue("quick")  # these three have every kind of panel and label
     table = make(name)
     ugly = np.array([np.nan, np.inf, 0.0, -1.0])
     place = np.random.default_rng(0).permutation(len(table))[: len(table) // 3]
@@ -358,7 +360,8 @@ def test_files_hold_text_as_text_and_their_settings(tmp_path):
     assert "sans-serif" in svg
     assert "configuration 3fa9c1d20b7e" in svg
     assert re.search(r"fill: #ffffff", svg)  # a white page, readable on a dark one
-    assert b"/FontType 42" in (tmp_path / "figure.pdf").read_bytes()
+    assert b"/CIDFontType2" in (tmp_path / "figure.pdf").read_bytes()  # TrueType, not outlines
+    assert b"/Type3" not in (tmp_path / "figure.pdf").read_bytes()
     assert b"CreationDate" not in (tmp_path / "figure.pdf").read_bytes()
 
 
@@ -407,9 +410,7 @@ def test_drawing_never_loads_torch():
 @ALL
 def test_every_figure_has_a_caption_of_a_few_sentences(name):
     caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
-    publish_string(
-        caption, writer_name="null", settings_overrides={"halt_level": 2, "report_level": 5}
-    )
+    publish_doctree(caption, settings_overrides={"halt_level": 2, "report_level": 5})
     assert 2 <= len(re.findall(r"[.?](?:\s|$)", caption)) <= 6
     claims = re.findall(r"C\d+", caption)
     assert claims

@@ -114,6 +114,7 @@ DASHES: Mapping[str, str] = {"standard": "-", "decoupled": "--"}
 LIMIT_NAMES: Mapping[str, str] = {"standard": "coupled limit", "decoupled": "NFD"}
 NOT_MEASURED = "not measured in this preset"
 _END_LABEL = "end label"
+_REFERENCE = "reference"
 _LABEL_PLACE = 1.03  # of the panel's width
 TICK_STEPS = (1, 2, 2.5, 5, 10)
 
@@ -247,9 +248,9 @@ def ramp_of(table: pd.DataFrame, size: str) -> dict[float, str]:
     """A colour for every depth or width of the networks in a figure."""
     values = np.sort(table.loc[table["source"] == "network", size].dropna().unique())
     name, low, high = RAMPS[size]
-    places = np.linspace(low, high, len(values)) if len(values) > 1 else [low]
+    places = np.linspace(low, high, max(2, len(values)))
     return {
-        value: to_hex(colormaps[name](place)) for value, place in zip(values, places, strict=True)
+        value: to_hex(colormaps[name](place)) for value, place in zip(values, places, strict=False)
     }
 
 
@@ -417,7 +418,7 @@ def draw_closed_form(axes: Axes, points: pd.DataFrame, x: str, label: str = "") 
 def reference_line(axes: Axes, value: float, *, vertical: bool = False) -> None:
     """A thin line at a value of reference, such as no drift."""
     draw = axes.axvline if vertical else axes.axhline
-    draw(value, color=FAINT, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
+    draw(value, color=FAINT, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1, gid=_REFERENCE)
 
 
 def end_label(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
@@ -633,6 +634,8 @@ def _fill(band: FigureBase, row: Row, letters: Iterator[str]) -> None:
             _say_why_empty(axes, panel)
             continue
         panel.draw(axes, panel.table)
+        if not _shows_something(axes):
+            _say_why_empty(axes, panel)
         if row.share_y and place:
             axes.set_ylabel("")
     if row.legend:
@@ -657,9 +660,15 @@ def _has_values(panel: Panel) -> bool:
     return bool(panel.table["estimate"].notna().any())
 
 
+def _shows_something(axes: Axes) -> bool:
+    lines = [line for line in axes.lines if line.get_gid() != _REFERENCE]
+    return bool(lines or axes.collections)
+
+
 def _say_why_empty(axes: Axes, panel: Panel) -> None:
     axes.set_axis_off()
-    reason = NOT_MEASURED if panel.table.empty else "no usable value"
+    lost = len(panel.table) > 0 and not _has_values(panel)
+    reason = "no usable value" if lost else NOT_MEASURED
     axes.text(0.5, 0.5, reason, color=FAINT, ha="center", transform=axes.transAxes)
 
 
@@ -712,8 +721,8 @@ def _settle(figure: Figure) -> None:
                 ticks = _log_ticks(*axis.get_view_interval())
                 fix_ticks(axes, which, ticks, [_number(tick) for tick in ticks])
     for label in (label for axes in every for label in _end_labels(axes)):
-        x, y = label.xy
-        label.xy = x, min(y, label.axes.get_ylim()[1])
+        low, high = label.axes.get_ylim()
+        label.xy = label.xy[0], min(max(label.xy[1], low), high)  # also from infinity
         label.set_position((_LABEL_PLACE, label.xy[1]))
     layout = figure.get_layout_engine()
     for _ in range(2):  # the second time for margins that the first has changed

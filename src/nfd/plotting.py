@@ -187,7 +187,7 @@ def _first_step_panel(axes: Axes, table: pd.DataFrame) -> None:
     linear_y(axes, "−Δf / (η χ)")
     size_axis(axes, "depth", table["depth"])
     shades = {"hidden": "black", "input": "#707070", "output": "#8C8C8C"}
-    for series, points in table.groupby("series"):
+    for series, points in usable(table).groupby("series"):
         part, _, coupling = series.partition(", ")
         points = points.sort_values("depth")
         colour = shades.get(part, INK)
@@ -248,7 +248,8 @@ def _compute(table: pd.DataFrame) -> pd.DataFrame:
     """Final training losses with the training operations of the same network in ``flops``."""
     shape = ["series", "width", "depth"]
     losses = pick_measured(table, "final_train_loss", source="network")
-    operations = pick_measured(table, "flops", source="network")[[*shape, "estimate"]]
+    operations = pick_measured(table, "flops", source="network")
+    operations = operations.loc[operations["estimate"] > 0, [*shape, "estimate"]]
     return losses.merge(operations.rename(columns={"estimate": "flops"}), on=shape)
 
 
@@ -450,7 +451,7 @@ def _bias_panel(
 
 def _infinite_depth(axes: Axes, table: pd.DataFrame, deepest: float) -> None:
     """Errors extrapolated to infinite depth, at an extra tick right of the deepest network."""
-    if table.empty:
+    if table.empty or np.isnan(deepest):
         return
     place = 3 * deepest
     for _, point in table.groupby(["series", "source"]):
