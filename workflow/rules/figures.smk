@@ -12,7 +12,7 @@ rule draw_figure:
         png=f"{FIGURES}/{{figure}}.png",
         svg=report(
             f"{FIGURES}/{{figure}}.svg",
-            caption="../report/{figure}.rst",
+            caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
