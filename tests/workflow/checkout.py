@@ -82,8 +82,10 @@ class Checkout:
 
     def planned(self, *arguments: str, config: str | None = SMOKE) -> list[str]:
         """Rule names of the jobs a run would start; the target rules of no work are left out."""
-        done = self.snakemake("--dry-run", "--quiet", *arguments, config=config)
+        done = self.snakemake(*arguments, "--dry-run", config=config)
         assert done.returncode == 0, done.stdout
+        if "Nothing to be done" in done.stdout:
+            return []
         table = done.stdout.split("Job stats:")[-1].splitlines()
         counts = [line.split() for line in table if len(line.split()) == 2]
         jobs = {rule: int(count) for rule, count in counts if count.isdigit()}
