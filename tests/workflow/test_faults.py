@@ -75,8 +75,9 @@ def undisturbed(tmp_path_factory):
 def prepared(tmp_path, undisturbed):
     """A fresh copy of the same, with the prepared data and no results yet."""
     checkout, config = quickened(tmp_path / "copy")
-    done = checkout.snakemake("data", config=config)
-    assert done.returncode == 0, done.stdout[-5000:]
+    (checkout.folder / "results/longer").mkdir(parents=True)
+    data = "results/longer/data.npz"
+    shutil.copy(undisturbed[0].folder / data, checkout.folder / data)
     return checkout, config
 
 
