@@ -32,7 +32,7 @@ BASE = {
         }
     },
 }
-REMOVE = object()
+REMOVE = "(removed)"
 
 
 def changed(path, value):
