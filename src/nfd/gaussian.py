@@ -135,15 +135,19 @@ class GaussianMatrix:
         """Memory of the four preallocated arrays, in bytes."""
         return self.right.nbytes + self.left.nbytes
 
-    def multiply(self, vectors: Tensor) -> Product:
-        """W x for each row x of ``vectors`` (b, n). Raises FloatingPointError if they are not finite."""
-        return self._reveal(self.right, self.left, vectors)
+    def multiply(self, vectors: Tensor, change: Tensor | None = None) -> Product:
+        """W x for each row x of ``vectors`` (b, n). Raises FloatingPointError if they are not finite.
 
-    def multiply_transposed(self, vectors: Tensor) -> Product:
-        """W^T g for each row g of ``vectors`` (b, n). Raises FloatingPointError as :meth:`multiply`."""
-        return self._reveal(self.left, self.right, vectors)
+        With ``change`` (left capacity, right capacity), the matrix is W + left.basis^T change
+        right.basis: how a matrix changes by outer products of vectors it has already met.
+        """
+        return self._reveal(self.right, self.left, vectors, None if change is None else change.T)
 
-    def _reveal(self, this: _Side, other: _Side, vectors: Tensor) -> Product:
+    def multiply_transposed(self, vectors: Tensor, change: Tensor | None = None) -> Product:
+        """W^T g for each row g of ``vectors`` (b, n), and otherwise as :meth:`multiply`."""
+        return self._reveal(self.left, self.right, vectors, change)
+
+    def _reveal(self, this: _Side, other: _Side, vectors: Tensor, change: Tensor | None) -> Product:
         coordinates, fresh = extend_basis(this.basis, vectors)
         if len(fresh):
             basis, images = this.grow(len(fresh))
@@ -154,7 +158,10 @@ class GaussianMatrix:
                 known = fresh @ other.images.T
                 known.addmm_(images, other.basis.T, alpha=-1)
                 images.addmm_(known, other.basis)
-        return Product(coordinates @ this.images, coordinates)
+        if change is None:
+            return Product(coordinates @ this.images, coordinates)
+        values = coordinates @ change[: this.used, : other.used] @ other.basis
+        return Product(values.addmm_(coordinates, this.images), coordinates)
 
 
 def extend_basis(basis: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,34 +172,31 @@ def extend_basis(basis: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     Gram-Schmidt, twice: the second pass, after normalising, restores orthogonality to round-off.
     """
     tolerance = torch.finfo(vectors.dtype).eps ** _TOLERANCE_POWER
+    floor = tolerance * _array(torch.linalg.vector_norm(vectors, dim=1))
     room = vectors.shape[1] - len(basis)
     along = vectors @ basis.T
     residual = torch.addmm(vectors, along, basis, alpha=-1)
-    outside, fresh = _orthonormal_rows(residual, _small(along), tolerance, room)
+    outside, fresh = _orthonormal_rows(residual, floor, room)
     if not len(fresh):
         return along, fresh
     slip = fresh @ basis.T
     fresh.addmm_(slip, basis, alpha=-1)
-    outside_again, fresh = _orthonormal_rows(fresh, _small(slip), 0.0, room)
+    outside_again, fresh = _orthonormal_rows(fresh, np.zeros(len(fresh)), room)
     along.addmm_(vectors.new_tensor(outside), slip)
     return torch.cat([along, vectors.new_tensor(outside @ outside_again)], dim=1), fresh
 
 
-def _orthonormal_rows(
-    rows: Tensor, along: np.ndarray, tolerance: float, room: int
-) -> tuple[np.ndarray, Tensor]:
+def _orthonormal_rows(rows: Tensor, floor: np.ndarray, room: int) -> tuple[np.ndarray, Tensor]:
     """``rows`` (b, n) = factor (b, m) @ orthonormal (m, n), less what is dropped.
 
-    A row is dropped if it is within ``tolerance`` times its vector's norm of the others' span; its
-    vector had coordinates ``along`` (b, p) in the basis before. There are at most ``room`` directions.
-
-    Cholesky-QR, two passes over the rows, if their Gram matrix resolves all of them; else Householder.
+    A row no farther than its ``floor`` (b,) from the others' span is dropped, and so is what goes
+    beyond ``room`` directions. Cholesky-QR, two passes over the rows, if their Gram matrix resolves all
+    of them; else Householder.
     """
-    gram = _small(rows @ rows.T)
+    gram = _array(rows @ rows.T).astype(np.float64)
     if not np.isfinite(gram).all():
         raise FloatingPointError("the vectors to be multiplied are not finite")
     norms = np.sqrt(gram.diagonal())
-    floor = tolerance * np.sqrt((along**2).sum(axis=1) + gram.diagonal())
     if (norms > floor).all() and len(rows) <= room:
         lower = _cholesky(gram / np.outer(norms, norms))
         pivots = lower.diagonal()
@@ -213,14 +217,14 @@ def _orthonormal_rows_of_any_rank(
     rest, orthonormal = rows, rows[:0]
     pending = np.arange(len(rows))
     while True:
-        norms = _small(torch.linalg.vector_norm(rest, dim=1))
+        norms = _array(torch.linalg.vector_norm(rest, dim=1))
         pending = pending[norms[pending] > floor[pending]]
-        pending = pending[_farthest_first(_small(rest[pending] @ rest[pending].T))]
+        pending = pending[_farthest_first(_array(rest[pending] @ rest[pending].T))]
         tried = pending[: room - len(orthonormal)]
         if not len(tried):
-            return _small(rows @ orthonormal.T), orthonormal
+            return _array(rows @ orthonormal.T), orthonormal
         directions, triangle = torch.linalg.qr(rest[tried].T)
-        accepted = tried[np.abs(_small(triangle.diagonal())) > floor[tried]]
+        accepted = tried[np.abs(_array(triangle.diagonal())) > floor[tried]]
         if len(accepted) < len(tried):
             directions, _ = torch.linalg.qr(rest[accepted].T)
         orthonormal = torch.cat([orthonormal, directions.T])
@@ -233,7 +237,7 @@ def _farthest_first(gram: np.ndarray) -> list[int]:
 
     So no direction is taken from a small residual while others depend on it more than on what is sure.
     """
-    left, order = gram.copy(), []
+    left, order = gram.astype(np.float64), []
     for _ in range(len(gram)):
         distance = left.diagonal().copy()
         distance[order] = -np.inf
@@ -252,5 +256,5 @@ def _cholesky(gram: np.ndarray) -> np.ndarray:
         return np.zeros_like(gram)
 
 
-def _small(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()
+def _array(values: Tensor) -> np.ndarray:
+    return values.cpu().numpy()

@@ -354,7 +354,8 @@ class _HiddenMatrix:
     """A hidden matrix: its initial weights, revealed as needed, and what training added to them.
 
     The change is left.basis^T @ change @ right.basis, so that only the small ``change`` is kept.
-    ``multiplier`` is the forward multiplier; ``rate`` multiplies a step's sum of outer products.
+    ``multiplier`` is the forward multiplier, left to the caller; ``rate`` multiplies a step's sum of
+    outer products.
     """
 
     def __init__(self, initial: GaussianMatrix, multiplier: float, rate: float):
@@ -363,35 +364,26 @@ class _HiddenMatrix:
         self._changed = False
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Multiplier times W x for each row x."""
-        values, self.inputs = self.initial.multiply(vectors)
-        if self._changed:
-            left = self.initial.left
-            values.addmm_(self.inputs @ self._seen.T, left.basis)
-        return values.mul_(self.multiplier)
+        """W x for each row x."""
+        change = self._change if self._changed else None
+        values, self.inputs = self.initial.multiply(vectors, change)
+        return values
 
     def backward(self, vectors: Tensor) -> Tensor:
-        """Multiplier times W^T g for each row g."""
-        values, self.errors = self.initial.multiply_transposed(vectors)
-        if self._changed:
-            right = self.initial.right
-            values.addmm_(self.errors @ self._seen, right.basis)
-        return values.mul_(self.multiplier)
-
-    @property
-    def _seen(self) -> Tensor:
-        return self._change[: self.initial.left.used, : self.initial.right.used]
+        """W^T g for each row g."""
+        change = self._change if self._changed else None
+        values, self.errors = self.initial.multiply_transposed(vectors, change)
+        return values
 
     def initial_forward(self, rows: "slice | np.ndarray") -> Tensor:
-        """Multiplier times W^0 x for some rows of the last forward block."""
-        return self.inputs[rows] @ self.initial.right.images * self.multiplier
+        """W^0 x for some rows of the last forward block."""
+        return self.inputs[rows] @ self.initial.right.images
 
     def learn(self, rows: "slice | np.ndarray", weights: Tensor) -> None:
         """Add rate * sum_b weights_b error_b input_b^T; input b is row ``rows[b]`` of its block."""
         if self.rate:
-            self._seen.addmm_(
-                (self.errors * weights[:, None]).T, self.inputs[rows], alpha=self.rate
-            )
+            seen = self._change[: self.initial.left.used, : self.initial.right.used]
+            seen.addmm_((self.errors * weights[:, None]).T, self.inputs[rows], alpha=self.rate)
             self._changed = True
 
 
@@ -481,11 +473,13 @@ class _Network:
         h = self.inputs[ids] @ self.input_weights * self.scales["input"].multiplier
         for block in self.blocks:
             kernels.append(self._kernel(h[probes]))
-            inside = block[0].forward(h) if len(block) == 2 else h
+            inside = h
+            if len(block) == 2:
+                inside = block[0].forward(h).mul_(block[0].multiplier)
             phi = _activation(activation, inside)
             self.slopes.append(_slope(activation, phi[self.kept]))
-            change = block[-1].forward(phi).mul_(self.branch)
-            h = h.add_(change) if skip else change
+            change, scale = block[-1].forward(phi), self.branch * block[-1].multiplier
+            h = h.add_(change, alpha=scale) if skip else change.mul_(scale)
         kernels.append(self._kernel(h[probes]))
         self.features, self.feature_kernel = h[self.kept], np.stack(kernels)
         return _finite(h @ self.output_weights.T * self.scales["output"].multiplier)
@@ -502,10 +496,11 @@ class _Network:
             block = self.blocks[layer]
             if probed and len(block) == 1:
                 self.coupling[layer] = self._coupling(block[0], g)[probes]
-            below = block[-1].backward(g).mul_(self.slopes[layer]).mul_(self.branch)
+            below, scale = block[-1].backward(g), self.branch * block[-1].multiplier
+            below.mul_(self.slopes[layer])
             if len(block) == 2:
-                below = block[0].backward(below)
-            g = g.add_(below) if self.problem.skip else below
+                below, scale = block[0].backward(below.mul_(scale)), block[0].multiplier
+            g = g.add_(below, alpha=scale) if self.problem.skip else below.mul_(scale)
             kernels.append(self._kernel(g[probes]))
         self.gradients, self.gradient_kernel = g, np.stack(kernels[::-1])
 
@@ -525,8 +520,8 @@ class _Network:
         return (fields @ fields.T).double().cpu().numpy() / self.particles
 
     def _coupling(self, matrix: _HiddenMatrix, g: Tensor) -> np.ndarray:
-        products = matrix.initial_forward(self.kept) * g
-        return products.sum(dim=1).double().cpu().numpy() / self.particles
+        products = (matrix.initial_forward(self.kept) * g).sum(dim=1).double().cpu().numpy()
+        return matrix.multiplier * products / self.particles
 
 
 def _rows(ids: np.ndarray, chosen: np.ndarray) -> "slice | np.ndarray":
