@@ -50,7 +50,7 @@ CONFIG_DEFAULTS: dict[str, Any] = {
 BYTES = {"float32": 4, "float64": 8}
 
 # On a CPU a step streams all weights and features of a stack through the cache: beyond about this
-# size a larger stack is slower (measured, docs/benchmarks.md), below MIN_STACK calls dominate.
+# size a larger stack is slower (tried on a Xeon core at widths 32 to 512), below MIN_STACK calls dominate.
 CPU_STACK_BYTES = 40 * 2**20
 MIN_STACK = 4
 LIBRARIES_MB = 1500  # torch and the data set
