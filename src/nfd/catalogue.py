@@ -36,7 +36,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "width_transfer": Figure("Learning-rate transfer over width", ("width_transfer",), ("C8",)),
     "internal_collapse": Figure(
-        "Where the learned change of a two-layer block goes", ("internal_collapse",), ("C9",)
+        "Where the learned change of a two-layer block goes", ("internal_collapse",), ("C9", "C11")
     ),
     "depth_transfer_2": Figure(
         "Learning-rate transfer over depth, two-layer blocks", ("depth_transfer_2",), ("C10", "C11")
