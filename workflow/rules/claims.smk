@@ -83,7 +83,7 @@ rule keep_record:
         mem_mb=1000,
         runtime=10,
     params:
-        config=experiments.as_argument(CONFIG),
+        config=SHOWN_CONFIG,
     message:
         "Keeping the record"
     shell:

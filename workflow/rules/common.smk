@@ -21,6 +21,10 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 DATA = f"{RESULTS}/data.npz"
 CLAIMS_TABLE = f"{RESULTS}/claims.csv"
 ENVIRONMENT = "../../envs/nfd.yaml"
+# The configuration as the record and the report show it, less what changes no number.
+SHOWN_CONFIG = experiments.as_argument(
+    {key: value for key, value in CONFIG.items() if key not in ("device", "threads_per_job")}
+)
 FORMATS = ("pdf", "png", "svg", "csv")
 
 TRAINING_JOBS, LIMIT_JOBS = (

@@ -22,7 +22,7 @@ rule report_page:
         mem_mb=2000,
         runtime=10,
     params:
-        config=experiments.as_argument(CONFIG),
+        config=SHOWN_CONFIG,
         results=RESULTS,
         figures=FIGURES,
     message:
