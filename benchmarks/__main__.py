@@ -17,6 +17,8 @@ import torch
 
 from benchmarks import machine, overheads, render, scale, solver, sweeps
 
+# Threads -> name, of the floors measured.
+FLOORS = {"cpu": {1: "cpu 1 thread", 2: "cpu 2 threads"}, "cuda": {1: "cuda"}}
 RESULTS = Path(__file__).parent / "results"
 Line = dict[str, Any]
 Found = dict[str, Any]
@@ -44,7 +46,10 @@ def lines(device: str, found: Found) -> dict[str, Callable[[], Line]]:
 
     return {
         "sweep_cpu": lambda: sweeps.sweep_line(
-            sweeps.CPU_SWEEP, floors["cpu"], ((1, 2), (2, 1)), target=1.5
+            sweeps.CPU_SWEEP, floors["cpu 2 threads"], ((1, 2), (2, 1)), target=1.5
+        ),
+        "sweep_processor": lambda: sweeps.sweep_line(
+            sweeps.CPU_SWEEP, floors["cpu 1 thread"], ((1, 1),), target=1.5, processor=True
         ),
         "solver": solver.against_dense_line,
         "solver_one_step": lambda: solver.against_dense_line(solver.ONE_STEP),
@@ -88,8 +93,8 @@ def measure_all(only: Sequence[str], list_only: bool) -> None:
         if list_only:
             print("\n".join(available))
             continue
-        threads = min(2, facts["cores"])
-        found["floor"][device] = machine.floor(device, threads)
+        for threads, name in FLOORS[device].items():
+            found["floor"][name] = machine.floor(device, threads)
         for name in [name for name in available if not only or name in only]:
             print(f"{name} ...", end=" ", flush=True)
             circumstances = machine.circumstances()

@@ -12,10 +12,19 @@ DOCS = ROOT / "docs"
 Results = dict[str, Any]
 
 SPEED_LINES = (
-    "sweep_gpu", "sweep_cpu", "solver", "solver_one_step", "linearity", "preset", "dry_run", "dry_run_many",
-)  # fmt: skip
+    "sweep_gpu",
+    "sweep_cpu",
+    "sweep_processor",
+    "solver",
+    "solver_one_step",
+    "linearity",
+    "preset",
+    "dry_run",
+    "dry_run_many",
+)
 DETAILS = {
     "sweep_cpu": "Stacked training against its peers",
+    "sweep_processor": "The same in processor time",
     "sweep_gpu": "Stacked training on the GPU",
     "stack_size": "How many networks to stack on a CPU",
     "threads": "Threads or jobs",
@@ -98,7 +107,7 @@ def _facts(found: Results) -> str:
     facts = [f"{key}: {value}" for key, value in found["machine"].items()]
     floors = [
         f"{device}: matrix product {f['matmul_gflops']} GFLOP/s, copy {f['copy_gbytes_per_s']} GB/s "
-        f"(float32, {f['threads']} threads)"
+        "(float32)"
         for device, f in found["floor"].items()
     ]
     return "; ".join(facts) + ".\nFloor: " + "; ".join(floors) + "."

@@ -1,6 +1,7 @@
 """A cost model fitted to measurements, checked on shapes it has not seen, and what larger runs need.
 
-Seconds are linear in a few counts, with coefficients >= 0 fitted to relative errors; one thread.
+Seconds are linear in a few counts, with coefficients >= 0 fitted to relative errors. Seconds are processor
+seconds of one thread, which other load on the machine hardly changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +23,13 @@ from nfd.experiments import CPU_STACK_BYTES, LimitJob, TrainingJob
 Line = dict[str, Any]
 Coefficients = Mapping[str, float]
 
-FITTED = tuple(
-    Sweep(width, depth, 16, batch_size=batch)
-    for width, depth, batch in (
-        *((n, L, 32) for n in (32, 64, 128, 256) for L in (4, 16, 64)),
-        *((512, L, 32) for L in (4, 16)),
-        (64, 16, 8), (64, 16, 128), (256, 16, 8), (256, 16, 128),
-    )
-)  # fmt: skip
+FITTED = (
+    *(Sweep(n, depth, 16) for n in (32, 64, 128, 256) for depth in (4, 16, 64)),
+    *(Sweep(512, depth, 16) for depth in (4, 16)),
+    *(Sweep(n, 16, 16, batch_size=batch) for n in (64, 256) for batch in (8, 128)),
+    Sweep(64, 8, 16, input_dim=3072),
+    Sweep(128, 16, 16, batch_size=64, input_dim=3072),
+)
 HELD_OUT = (
     Sweep(48, 8, 16),
     Sweep(96, 32, 16),
@@ -43,13 +43,13 @@ LIMITS_FITTED = tuple(
     solver.Setting(n, depth, samples, evaluations, threads=1)
     for n, depth, samples, evaluations in (
         (1024, 8, 8, 8), (4096, 8, 8, 8), (16384, 8, 8, 8), (4096, 32, 8, 8),
-        (4096, 8, 32, 8), (4096, 8, 8, 32), (16384, 4, 16, 16),
+        (4096, 8, 32, 8), (4096, 8, 8, 32), (16384, 4, 16, 16), (16384, 8, 32, 2),
     )
 )  # fmt: skip
 LIMITS_HELD_OUT = tuple(
     solver.Setting(n, depth, samples, evaluations, threads=1)
     for n, depth, samples, evaluations in (
-        (8192, 16, 8, 8), (2048, 16, 16, 8), (32768, 4, 8, 16), (8192, 8, 32, 4)
+        (8192, 16, 8, 8), (2048, 16, 16, 8), (32768, 4, 8, 16), (8192, 8, 32, 4), (4096, 8, 36, 9),
     )
 )  # fmt: skip
 
@@ -66,16 +66,21 @@ def step_counts(
         "Gflop": 2e-9 * members * batch * (3 * parameters - width * input_dim),
         "G weight": 1e-9 * members * parameters,
         "G feature": 1e-9 * members * batch * depth * layers * width,
+        "G input": 1e-9 * members * batch * input_dim,
     }
 
 
 def limit_counts(
     particles: int, matrices: int, vectors: float, evaluations: int
 ) -> dict[str, float]:
-    """What one simulation does, in units of the coefficients."""
+    """What one simulation does, in units of the coefficients.
+
+    Each evaluation passes once over what is known, whether with few vectors or many: the third count.
+    """
     return {
         "product": 2 * matrices * evaluations,
         "G particle matrix vector": 1e-9 * particles * matrices * vectors,
+        "G particle matrix vector evaluation": 1e-9 * particles * matrices * vectors * evaluations,
         "G particle matrix vector^2": 1e-9 * particles * matrices * vectors**2,
     }
 
@@ -98,11 +103,11 @@ def fit(counts: Sequence[Mapping[str, float]], seconds: Sequence[float]) -> dict
 def training_line(
     fitted: Sequence[Sweep] = FITTED, held_out: Sequence[Sweep] = HELD_OUT, *, repeats: int = 5
 ) -> Line:
-    """Seconds of a step of one stack, as large as the pipeline makes it."""
+    """Processor seconds of a step of one stack, as large as the pipeline makes it."""
     sweeps = [*fitted, *held_out]
     one_stack = [s.resized(min(s.members, s.stack_size)) for s in sweeps]
     seconds = []
-    with Crew(1, 1) as crew:
+    with Crew(1, 1, processor=True) as crew:
         for sweep in one_stack:
             crew.prepare("stack", stacked, [sweep])
             steps = max(1, round(0.1 / crew.seconds("stack", 1)))
@@ -128,11 +133,11 @@ def limit_line(
     *,
     repeats: int = 3,
 ) -> Line:
-    """Seconds of a limit simulation."""
+    """Processor seconds of a limit simulation."""
     settings = [*fitted, *held_out]
     samples = interleave(
         {
-            str(i): lambda s=s: solver.measure("matrix_free", s)["seconds"]
+            str(i): lambda s=s: solver.measure("matrix_free", s)["processor"]
             for i, s in enumerate(settings)
         },
         repeats,

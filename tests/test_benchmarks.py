@@ -58,7 +58,7 @@ def test_solver_and_dense_peer_train_alike():
 class InProcess:
     """Stands in for benchmarks.crew.Crew, whose processes take seconds to start."""
 
-    def __init__(self, jobs, threads, device="cpu"):
+    def __init__(self, jobs, threads, device="cpu", processor=False):
         self.works = {}
 
     def __enter__(self):
@@ -112,7 +112,7 @@ def test_the_gpu_line_runs_on_the_cpu_at_a_small_size(in_process, monkeypatch):
     measure = sweeps.measure_sweep
     eager = ("stacked", "serial", "vmap")  # compiling takes a minute
 
-    def without_compiling(sweep, jobs, threads, methods, steps, repeats):
+    def without_compiling(sweep, jobs, threads, methods, steps, repeats, processor):
         assert methods == (*eager[:2], "compiled", "vmap")
         samples, prepared = measure(sweep, jobs, threads, eager, steps, 1)
         return samples | {"compiled": [1.0]}, prepared | {"compiled": 1.0}
@@ -139,7 +139,12 @@ def test_solver_lines_run_at_small_sizes(monkeypatch):
 
     def here(method, setting):
         with torch.no_grad():
-            return {**runs[method](setting), "peak_mib": 1.0, "libraries_mib": 1.0}
+            return {
+                **runs[method](setting),
+                "processor": 1.0,
+                "peak_mib": 1.0,
+                "libraries_mib": 1.0,
+            }
 
     monkeypatch.setattr(solver, "measure", here)
     dense = solver.against_dense_line(tiny, repeats=1)
@@ -159,9 +164,19 @@ def test_ratios_are_taken_round_by_round():
 
 def test_the_cost_model_recovers_coefficients_and_predicts():
     """From exact synthetic times the fit is exact; a count that costs nothing gets about 0."""
-    truth = {"step": 1e-4, "layer": 2e-5, "Gflop": 8e-3, "G weight": 0.3, "G feature": 0.0}
+    truth = {
+        "step": 1e-4,
+        "layer": 2e-5,
+        "Gflop": 8e-3,
+        "G weight": 0.3,
+        "G feature": 0.0,
+        "G input": 0.0,
+    }
     shapes = [
-        (n, L, M, B, 64, 10) for n in (32, 128, 512) for L in (4, 64) for M, B in ((1, 8), (9, 64))
+        (n, L, M, B, d, 10)
+        for n in (32, 512)
+        for L, d in ((4, 64), (64, 9))
+        for M, B in ((1, 8), (9, 64))
     ]
     counts = [scale.step_counts(*shape) for shape in shapes]
     found = scale.fit(counts, [scale.predict(count, truth) for count in counts])
@@ -177,7 +192,14 @@ def test_step_counts_are_the_architectures():
 
 
 def test_a_ten_times_longer_configuration_costs_ten_times(tmp_path):
-    one = {"step": 0.0, "layer": 1e-5, "Gflop": 1e-2, "G weight": 0.1, "G feature": 0.1}
+    one = {
+        "step": 0.0,
+        "layer": 1e-5,
+        "Gflop": 1e-2,
+        "G weight": 0.1,
+        "G feature": 0.1,
+        "G input": 0.1,
+    }
     limits = dict.fromkeys(scale.limit_counts(1, 1, 1, 1), 1e-3)
     short = scale.forecast("config/smoke.yaml", one, limits, 1.0)
     assert short["training jobs"] > 0
