@@ -48,12 +48,8 @@ def load(path: Path) -> dict[str, Any]:
 
 def estimate_s(job: TrainingJob | LimitJob) -> float:
     """Rough seconds of one core."""
-    if isinstance(job, TrainingJob):
-        return START_S + job.flops / TRAINING_RATE
-    s = job.settings
-    runs = len(s["seeds"]) * len(s["learning_rates"])
-    operations = 16.0 * s["depth"] * s["block_layers"] * s["particles"] * job.vectors**2
-    return START_S + runs * operations / LIMIT_RATE
+    rate = TRAINING_RATE if isinstance(job, TrainingJob) else LIMIT_RATE
+    return START_S + job.flops / rate
 
 
 def describe(config: dict[str, Any]) -> list[str]:

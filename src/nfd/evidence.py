@@ -116,6 +116,7 @@ import pandas as pd
 
 from nfd.catalogue import FIGURES
 from nfd.closed_form import first_step_response
+from nfd.parametrization import PARAMETRIZATIONS
 from nfd.scaling import (
     Interval,
     drift,
@@ -162,7 +163,7 @@ LINE = (*NETWORK, "coupling")
 CELL = (*LINE, "source", "width", "depth", "learning_rate")
 DEFAULT_TRAINABLE = {1: "input+hidden_2+output", 2: "input+hidden_1+hidden_2+output"}
 # Parametrizations that have a limit of infinite depth at a fixed learning rate.
-DEPTH_SCALED = ("depth_mup", "depth_mup_corrected", "complete_p")
+DEPTH_SCALED = tuple(name for name, row in PARAMETRIZATIONS.items() if row.has_depth_limit)
 # Changes below this are float32 round-off of features of order one.
 ROUND_OFF = 1e-6
 CURVE_POINTS = 30

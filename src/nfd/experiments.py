@@ -18,6 +18,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from nfd.closed_form import limit_bytes
 from nfd.parametrization import PARAMETRIZATIONS, ROLES
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
@@ -217,8 +218,8 @@ def _check_limit(where: str, settings: Mapping[str, Any]) -> None:
 
 
 def _has_limit(network: Mapping[str, Any]) -> bool:
-    scaled = ("depth_mup", "depth_mup_corrected", "complete_p")
-    return network["parametrization"] in scaled and network.get("skip", True)
+    row = PARAMETRIZATIONS[network["parametrization"]]
+    return row.has_depth_limit and network.get("skip", True)
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:
@@ -289,28 +290,42 @@ class LimitJob:
     settings: dict[str, Any]
 
     @property
+    def samples(self) -> int:
+        """Samples passed forward at every step: those trained on, evaluated or probed."""
+        s = self.settings
+        return s["train_size"] + max(s["probe_size"], s["evaluation_size"])
+
+    @property
     def vectors(self) -> int:
         """Vectors a hidden matrix is multiplied with in one direction, at most."""
+        return (self.settings["steps"] + 1) * (self.samples + self.settings["batch_size"])
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the whole job, to guess its time."""
         s = self.settings
-        samples = s["train_size"] + max(s["probe_size"], s["evaluation_size"])
-        return (s["steps"] + 1) * (samples + s["batch_size"])
+        runs = len(s["seeds"]) * len(s["learning_rates"])
+        return 16.0 * runs * s["depth"] * s["block_layers"] * s["particles"] * self.vectors**2
 
     @property
     def memory_mb(self) -> int:
-        """Memory to ask for, in MiB: bases and images of every hidden matrix."""
+        """Memory to ask for, in MiB: libraries and samples, and what one simulation holds."""
         s = self.settings
-        matrices = s["depth"] * s["block_layers"]
-        numbers = 4 * matrices * s["particles"] * self.vectors
-        return LIBRARIES_MB + ceil(1.5 * BYTES[s["precision"]] * numbers / 2**20)
+        needed = limit_bytes(
+            s["particles"],
+            depth=s["depth"],
+            forward_vectors=(s["steps"] + 1) * self.samples,
+            backward_vectors=(s["steps"] + 1) * (s["probe_size"] + s["batch_size"]),
+            block=self.samples,
+            block_layers=s["block_layers"],
+            itemsize=BYTES[s["precision"]],
+        )
+        return LIBRARIES_MB + ceil(needed / 2**20)
 
     @property
     def runtime_min(self) -> int:
         """Time to ask for, in minutes."""
-        s = self.settings
-        matrices = s["depth"] * s["block_layers"]
-        flops = 16.0 * matrices * s["particles"] * self.vectors**2
-        runs = len(s["seeds"]) * len(s["learning_rates"])
-        return 10 + ceil(runs * flops / SLOWEST_FLOPS / 60)
+        return 10 + ceil(self.flops / SLOWEST_FLOPS / 60)
 
 
 def expand(config: Mapping[str, Any]) -> tuple[list[TrainingJob], list[LimitJob]]:

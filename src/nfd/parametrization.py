@@ -119,6 +119,11 @@ class Parametrization:
         return Scales(self.branch.value(*sizes), MappingProxyType(roles))
 
     @property
+    def has_depth_limit(self) -> bool:
+        """Whether blocks shrink with depth, so that networks with skips have a limit L -> infinity."""
+        return self.branch.L < 0
+
+    @property
     def has_correction(self) -> bool:
         """Whether the exponent p enters."""
         return any(cell.sgd.Lp or cell.adam.Lp for cell in self.cells.values())

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -220,10 +221,14 @@ def run_limit(
         if progress:
             progress(1)
         if checkpoint:
-            tensors = [{**row, "outputs": torch.from_numpy(row["outputs"])} for row in outputs]
-            state = {"done": done, "results": results, "outputs": tensors}
-            checkpoint.offer(lambda state=state: state)
+            checkpoint.offer(partial(_limit_state, done, results, outputs))
     return pd.DataFrame(results), pd.DataFrame(outputs)
+
+
+def _limit_state(done: int, results: list[dict], outputs: list[dict]) -> dict[str, Any]:
+    """What a checkpoint keeps; outputs as tensors, which are read back without running anything."""
+    tensors = [{**row, "outputs": torch.from_numpy(row["outputs"])} for row in outputs]
+    return {"done": done, "results": results, "outputs": tensors}
 
 
 def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:
