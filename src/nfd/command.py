@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import pandas as pd
 import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -58,17 +59,31 @@ def run_job(
         data = datasets.load(arguments.data)
         key = job_key(arguments.experiment, settings, data, runs.describe_device(device))
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
-        bar = tqdm(total=total, unit=unit, mininterval=5, desc=arguments.experiment)
-        with bar, logging_redirect_tqdm(), checkpoint.heeding_signals():
-            results, outputs = run(
-                arguments.experiment,
-                settings,
-                data,
-                device=device,
-                progress=bar.update,
-                checkpoint=checkpoint,
+        # Heeded to the end: a signal that comes after the last step lets the tables be written.
+        with checkpoint.heeding_signals():
+            with (
+                tqdm(total=total, unit=unit, mininterval=5, desc=arguments.experiment) as bar,
+                logging_redirect_tqdm(),
+            ):
+                results, outputs = run(
+                    arguments.experiment,
+                    settings,
+                    data,
+                    device=device,
+                    progress=bar.update,
+                    checkpoint=checkpoint,
+                )
+            facts = tables.provenance(
+                dataset=data.label,
+                dataset_digest=data.digest,
+                device=runs.describe_device(device),
+                precision=settings["precision"],
+                tf32=settings["tf32"],
+                wall_time_s=round(perf_counter() - start, 2),
             )
-    except (datasets.DataError, runs.DeviceError) as error:
+            _write(results, outputs, arguments, facts)
+            checkpoint.remove()  # last: whatever fails before, the work is not lost
+    except (datasets.DataError, runs.DeviceError, _NotWritten) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except torch.OutOfMemoryError as error:
@@ -77,22 +92,24 @@ def run_job(
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
-    facts = tables.provenance(
-        dataset=data.label,
-        dataset_digest=data.digest,
-        device=runs.describe_device(device),
-        precision=settings["precision"],
-        tf32=settings["tf32"],
-        wall_time_s=round(perf_counter() - start, 2),
-    )
+    return 0
+
+
+class _NotWritten(Exception):
+    pass
+
+
+def _write(
+    results: pd.DataFrame,
+    outputs: pd.DataFrame,
+    arguments: argparse.Namespace,
+    facts: Mapping[str, str],
+) -> None:
     try:
         tables.write_outputs(outputs, arguments.outputs, facts)
         tables.write_results(results, arguments.results, facts)
     except OSError as error:
-        print(f"error: cannot write the tables: {error}", file=sys.stderr)
-        return 1
-    checkpoint.remove()  # last: whatever fails before, the work is not lost
-    return 0
+        raise _NotWritten(f"cannot write the tables: {error}") from error
 
 
 def _checkpoint_path(arguments: argparse.Namespace) -> Path:

@@ -170,7 +170,8 @@ class _Optimizer:
             self.rates[role] = torch.tensor(rates, **column).view(-1, 1, 1)
             self.epsilon[role] = torch.tensor(epsilon, **column).view(-1, 1, 1)
             self.descent[role] = -self.per_batch * self.rates[role]
-        self.trained = {role for role, rate in self.rates.items() if bool((rate != 0).any())}
+        # A list: the order of the moments must be the same in the process that resumes.
+        self.trained = [role for role, rate in self.rates.items() if bool((rate != 0).any())]
         self.moments: dict[Role, list[tuple[Tensor, Tensor]]] = {}
         if optimizer == "adam":
             self.moments = {
