@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (tables.TableError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    tables.write_text(arguments.output, frame.to_csv(index=False))
+    tables.write_text(arguments.output, frame.to_csv(index=False, float_format="%.8g"))
     print(f"{arguments.output}: {len(frame)} rows")
     return 0
 

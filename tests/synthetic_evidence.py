@@ -429,12 +429,11 @@ def _two_layer_networks() -> dict[str, tuple[Row, float]]:
         ("depth_mup", {}, 0.3),
         ("depth_mup_corrected", corrected, -0.4),
         ("complete_p", {}, 0.05),
-        ("depth_mup", {"trainable": "hidden_1"}, 0.1),
-        ("depth_mup", {"trainable": frozen}, 0.0),
         ("depth_mup", {"coupling": "decoupled"}, 0.45),
+        ("depth_mup_corrected", corrected | {"coupling": "decoupled"}, 0.0),
         ("depth_mup_corrected", corrected | {"trainable": "hidden_1"}, -0.5),
         ("depth_mup_corrected", corrected | {"trainable": "hidden_2"}, 0.0),
-        ("depth_mup_corrected", corrected | {"coupling": "decoupled"}, 0.0),
+        ("depth_mup_corrected", corrected | {"trainable": frozen}, 0.1),
     )
     rows = [(_two_layer(name, **what), drift) for name, what, drift in choices]
     return {str(row["series"]): (row, drift) for row, drift in rows}

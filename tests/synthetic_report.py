@@ -147,6 +147,7 @@ def _table(path: Path, experiment: str) -> None:
         "block_layers": 1,
         "skip": True,
         "activation": "relu",
+        "horizon": 1.0,
         "loss": "cross_entropy",
         "optimizer": "sgd",
         "trainable": "input+hidden_2+output",

@@ -47,6 +47,7 @@ def runs(
         "block_layers": block_layers,
         "skip": skip,
         "activation": "relu",
+        "horizon": 1.0,
         "loss": "cross_entropy",
         "optimizer": optimizer,
         "trainable": trainable or (TWO_LAYERS if block_layers == 2 else ONE_LAYER),

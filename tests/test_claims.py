@@ -246,7 +246,12 @@ CASES = {
         ],
     },
     "C13": {
-        SUPPORTED: [lambda: limits(), lambda: limits(eigenvalue=lambda n, k: 0.2 * 0.9**k)],
+        SUPPORTED: [
+            lambda: limits(),
+            lambda: limits(eigenvalue=lambda n, k: 0.2 * 0.9**k),
+            # Degenerate at the smallest width only: the widest decides.
+            lambda: limits(eigenvalue=lambda n, k: 0.2 * np.where((n < 100) & (k > 0), 0.01, 1.0)),
+        ],
         CONTRADICTED: [lambda: limits(eigenvalue=lambda n, k: 0.2 * np.exp(-0.4 * k))],
         INCONCLUSIVE: [
             lambda: limits(eigenvalue=lambda n, k: 0.2 * 0.1 ** (k / 10)),
@@ -441,6 +446,20 @@ def test_collapse_says_which_observable_collapses():
     assert found["depth_mup: own learned change, layer 2"] == CONTRADICTED
     assert found["depth_mup: stream change by layer 1"] == CONTRADICTED
     assert found["depth_mup, decoupled: stream change by layer 1"] == SUPPORTED
+
+
+def test_the_largest_depth_decides_whether_deeper_is_better():
+    """The corrected networks are worse at depth 4 and better at 64, because they gain more from depth."""
+    results = pd.concat(
+        [
+            transfer("depth_transfer_2", block_layers=2, gain=0.05)[0],
+            transfer("depth_transfer_2", level=0.6, gain=0.15, **CORRECTED)[0],
+        ]
+    )
+    found = findings("C12", results)
+    assert found["estimate"].iloc[0] == pytest.approx(np.log(0.5 / 0.6) + 0.4, abs=0.05)
+    assert found["note"].iloc[0] == "at L = 64"
+    assert overall(found) == SUPPORTED
 
 
 def test_correction_shows_every_exponent():

@@ -37,7 +37,9 @@ def everything() -> dict[str, tuple[pd.DataFrame, pd.DataFrame | None]]:
     ]
     exponents = [
         synthetic.transfer("correction_exponent", "depth", **corrected),
-        synthetic.changes({}, experiment="correction_exponent", rates=(2.0**-6,), **corrected),
+        synthetic.changes(
+            {}, experiment="correction_exponent", rates=(2.0**-6, 2.0**-5), **corrected
+        ),
     ]
     exponents[1] = exponents[1][exponents[1]["metric"] != "loss"]
     return {
@@ -311,15 +313,18 @@ def test_mean_gap_is_relative_to_the_mean_change():
     assert single["estimate"] == pytest.approx(0.2 / np.sqrt(2), abs=0.02)
 
 
-def test_closed_form_of_the_first_step(frames):
-    frame = frames["gia_restoration"]
+@pytest.mark.parametrize("horizon", [1.0, 2.0])
+def test_closed_form_of_the_first_step(horizon):
+    results, outputs = TABLES["gia_restoration"]
+    frame = evidence.gia_restoration(results.assign(horizon=horizon), outputs)
     exact = frame[frame["source"] == "closed_form"]
     gap = one(exact, "output_gap", depth=64)["estimate"]
-    q = (1 + 0.5 / 64) ** 64
-    standard, decoupled = 0.5 * q / (1 + 0.5 / 64) + 2 * q, (q - 1) + 1 + q
+    half = horizon / 2
+    q = (1 + half / 64) ** 64
+    standard, decoupled = half * q / (1 + half / 64) + 2 * q, (q - 1) + 1 + q
     assert gap == pytest.approx(1 - decoupled / standard)
     hidden = one(exact, "first_step_change", series="hidden, standard", depth=8)["estimate"]
-    assert hidden == pytest.approx(closed_form.first_step_response(depth=8))
+    assert hidden == pytest.approx(closed_form.first_step_response(depth=8, horizon=horizon))
     parts = exact.loc[exact["quantity"] == "first_step_change", "series"].unique()
     assert len(parts) == 5
 
@@ -643,3 +648,4 @@ def test_first_step_change_over_depth(frames):
     row = one(frames["correction_exponent"], "first_step_output_change_slope")
     assert row["estimate"] == pytest.approx(0.0, abs=0.05)
     assert row["step"] == 1
+    assert row["learning_rate"] == 2.0**-6

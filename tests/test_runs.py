@@ -17,7 +17,7 @@ EXPERIMENT = {
     "steps": 4,
     "batch_size": 4,
     "train_size": 8,
-    "evaluation_size": 8,
+    "evaluation_size": 6,
     "probe_size": 4,
     "log_points": 4,
     "data_order": "shared",
@@ -109,6 +109,17 @@ def test_network_and_limit_measure_the_same_thing(
     assert list(network.groups) == list(limit.groups)
     error = np.sqrt(network.var() / 24 + limit.var() / 24) + 1e-12
     assert ((network.mean() - limit.mean()).abs() < 4 * error).all()
+
+
+def test_a_limit_diverges_by_the_rule_for_networks(digits: datasets.PreparedData) -> None:
+    """A finite loss beyond 100 times the first counts, for both, from the step it was found at."""
+    training, limit = jobs(learning_rates=[300.0], loss="mse", steps=2, couplings=["standard"])
+    cpu = torch.device("cpu")
+    networks, _ = runs.run_training("trial", training[0].settings, digits, device=cpu)
+    particles, _ = runs.run_limit("trial", limit[0].settings, digits, device=cpu)
+    assert np.isfinite(particles["value"]).all()
+    for results in (networks, particles):
+        assert (results["diverged"] == (results["step"] > 0)).all()
 
 
 def test_a_training_set_that_is_too_small_is_named(digits: datasets.PreparedData) -> None:

@@ -18,6 +18,7 @@ RUN = {
     "block_layers": 1,
     "skip": True,
     "activation": "relu",
+    "horizon": 1.0,
     "loss": "mse",
     "optimizer": "sgd",
     "trainable": "input+hidden_2+output",

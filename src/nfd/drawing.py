@@ -347,7 +347,7 @@ def _intervals(axes: Axes, points: pd.DataFrame, x: str, colour: str, band: bool
         low = np.where(low > 0, low, middle * 1e-6)
         seen = np.maximum(low, middle / 3), np.minimum(high, middle * 3)
     else:
-        reach = 2 * max(np.ptp(middle), np.median(high - low))
+        reach = max(np.ptp(middle), np.quantile(high - low, 0.25))
         seen = np.maximum(low, middle - reach), np.minimum(high, middle + reach)
     # A wide interval is cut by the panel's edge rather than squeezing everything else.
     if band and len(points) > 1:

@@ -263,7 +263,7 @@ def _runs(results: pd.DataFrame, experiment: str) -> pd.DataFrame:
     data = results[results["experiment"] == experiment].reset_index(drop=True)
     if data.empty:
         return data.assign(lost=pd.Series(dtype=bool))
-    for column in ("activation", "loss"):
+    for column in ("activation", "loss", "horizon"):
         if data[column].nunique() > 1:
             values = sorted(data[column].unique())
             raise ValueError(f"experiment {experiment}: column {column} mixes {values}; use one")
@@ -413,7 +413,8 @@ def gia_restoration(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.D
             _add_loss_gap(rows, network, part)
     activation = data["activation"].iloc[0]
     if activation in _EXACT:
-        _add_first_step(rows, np.sort(data["depth"].unique()), activation)
+        horizon = float(data["horizon"].iloc[0])
+        _add_first_step(rows, np.sort(data["depth"].unique()), activation, horizon)
     return rows.frame()
 
 
@@ -574,13 +575,15 @@ def _add_loss_gap(rows: _Rows, network: dict[str, object], part: pd.DataFrame) -
 _EXACT = ("relu", "linear")
 
 
-def _add_first_step(rows: _Rows, depths: np.ndarray, activation: str) -> None:
-    """Exact first-step changes of the output at T = 1 (docs/theory.md, section 5) and their gap."""
+def _add_first_step(rows: _Rows, depths: np.ndarray, activation: str, horizon: float) -> None:
+    """Exact first-step changes of the output (docs/theory.md, section 5) and their gap."""
     columns = {"source": "closed_form", "parametrization": "depth_mup", "step": 1, "depth": depths}
 
     def change(coupling: str, *roles: str) -> np.ndarray:
         settings = {"activation": activation, "coupling": coupling, "trainable": roles}
-        return np.array([first_step_response(depth=float(L), **settings) for L in depths])
+        return np.array(
+            [first_step_response(depth=float(L), horizon=horizon, **settings) for L in depths]
+        )
 
     for role in ("hidden", "input"):
         for coupling in ("standard", "decoupled"):

@@ -291,9 +291,11 @@ class LimitJob:
 
     @property
     def samples(self) -> int:
-        """Samples passed forward at every step: those trained on, evaluated or probed."""
+        """Samples passed forward at every step, at most: those evaluated, probed and in the batch."""
         s = self.settings
-        return s["train_size"] + max(s["probe_size"], s["evaluation_size"])
+        seen, trained = s["evaluation_size"], s["train_size"]
+        batch = min(s["batch_size"], max(trained - seen, 0))
+        return min(seen, trained) + max(s["probe_size"], seen) + batch
 
     @property
     def vectors(self) -> int:

@@ -94,17 +94,26 @@ class _Side:
     def images(self) -> Tensor:
         return self._images[: self.used]
 
-    def grow(self, rows: int) -> tuple[Tensor, Tensor]:
-        """Room for ``rows`` more vectors and their images, to be filled by the caller."""
-        end = self.used + rows
+    def room(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Where the next ``rows`` vectors and images belong, or scratch memory if they cannot all fit."""
+        room = slice(self.used, self.used + rows)
+        if room.stop <= self.capacity:
+            return self._basis[room], self._images[room]
+        scratch = self._basis.new_empty(2, rows, self._basis.shape[1])
+        return scratch[0], scratch[1]
+
+    def grow(self, vectors: Tensor) -> Tensor:
+        """Take ``vectors`` into the basis; returns their images (rows, n), to be filled by the caller."""
+        end = self.used + len(vectors)
         if end > self.capacity:
             raise ValueError(
                 f"capacity: the matrix was made for {self.capacity} independent vectors, "
                 f"and {end} were multiplied"
             )
         room = slice(self.used, end)
+        self._basis[room] = vectors
         self.used = end
-        return self._basis[room], self._images[room]
+        return self._images[room]
 
 
 class GaussianMatrix:
@@ -148,11 +157,9 @@ class GaussianMatrix:
         return self._reveal(self.left, self.right, vectors, change)
 
     def _reveal(self, this: _Side, other: _Side, vectors: Tensor, change: Tensor | None) -> Product:
-        coordinates, fresh = extend_basis(this.basis, vectors)
+        coordinates, fresh = extend_basis(this.basis, vectors, this.room(len(vectors)))
         if len(fresh):
-            basis, images = this.grow(len(fresh))
-            basis.copy_(fresh)
-            this.noise.fill(images)
+            images = this.noise.fill(this.grow(fresh))
             if self.coupled and other.used:
                 # In the span of the other side's basis the image is known; there it replaces the noise.
                 known = fresh @ other.images.T
@@ -164,34 +171,42 @@ class GaussianMatrix:
         return Product(values.addmm_(coordinates, this.images), coordinates)
 
 
-def extend_basis(basis: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def extend_basis(
+    basis: Tensor, vectors: Tensor, scratch: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """Orthonormal rows ``fresh`` (m, n) that extend ``basis`` (p, n) to span ``vectors`` (b, n) too.
 
     Returns (coordinates, fresh) with vectors = coordinates @ [basis; fresh], coordinates (b, p + m).
     Directions whose residual is below a tolerance relative to their own vector are left out. Block
     Gram-Schmidt, twice: the second pass, after normalising, restores orthogonality to round-off.
+
+    ``scratch``, two blocks (b, n), is overwritten, and holds ``fresh`` at the start of its first block
+    at least if no direction is left out. Memory touched for the first time is half of the cost.
     """
+    first, second = scratch or vectors.new_empty(2, *vectors.shape)
     tolerance = torch.finfo(vectors.dtype).eps ** _TOLERANCE_POWER
     floor = tolerance * _array(torch.linalg.vector_norm(vectors, dim=1))
     room = vectors.shape[1] - len(basis)
     along = vectors @ basis.T
-    residual = torch.addmm(vectors, along, basis, alpha=-1)
-    outside, fresh = _orthonormal_rows(residual, floor, room)
+    torch.addmm(vectors, along, basis, alpha=-1, out=first)
+    outside, fresh = _orthonormal_rows(first, floor, room, second)
     if not len(fresh):
         return along, fresh
     slip = fresh @ basis.T
     fresh.addmm_(slip, basis, alpha=-1)
-    outside_again, fresh = _orthonormal_rows(fresh, np.zeros(len(fresh)), room)
+    outside_again, fresh = _orthonormal_rows(fresh, np.zeros(len(fresh)), room, first[: len(fresh)])
     along.addmm_(vectors.new_tensor(outside), slip)
     return torch.cat([along, vectors.new_tensor(outside @ outside_again)], dim=1), fresh
 
 
-def _orthonormal_rows(rows: Tensor, floor: np.ndarray, room: int) -> tuple[np.ndarray, Tensor]:
+def _orthonormal_rows(
+    rows: Tensor, floor: np.ndarray, room: int, out: Tensor
+) -> tuple[np.ndarray, Tensor]:
     """``rows`` (b, n) = factor (b, m) @ orthonormal (m, n), less what is dropped.
 
     A row no farther than its ``floor`` (b,) from the others' span is dropped, and so is what goes
-    beyond ``room`` directions. Cholesky-QR, two passes over the rows, if their Gram matrix resolves all
-    of them; else Householder.
+    beyond ``room`` directions. Cholesky-QR, two passes over the rows, into ``out`` (b, n), if their
+    Gram matrix resolves all of them; else Householder, in memory of its own.
     """
     gram = _array(rows @ rows.T).astype(np.float64)
     if not np.isfinite(gram).all():
@@ -202,7 +217,7 @@ def _orthonormal_rows(rows: Tensor, floor: np.ndarray, room: int) -> tuple[np.nd
         pivots = lower.diagonal()
         if (pivots**2 > _LEAST_PIVOT).all() and (pivots * norms > floor).all():
             factor = norms[:, None] * lower
-            return factor, rows.new_tensor(np.linalg.inv(factor)) @ rows
+            return factor, torch.mm(rows.new_tensor(np.linalg.inv(factor)), rows, out=out)
     return _orthonormal_rows_of_any_rank(rows, floor, room)
 
 

@@ -114,12 +114,14 @@ def gia_restoration(table: pd.DataFrame) -> list[Row]:
                 Panel("exact first step of a wide Depth-μP network", exact, _first_step_panel),
             ],
             _gap_entries(gaps),
+            height=2.1,
         ),
         Row(
             [
                 Panel("output gap after the last step", at_last, _gap_panel),
                 Panel("loss gap after the last step", loss_gap, _loss_gap_panel),
-            ]
+            ],
+            height=2.1,
         ),
     ]
 
@@ -166,20 +168,23 @@ def _gap_entries(gaps: pd.DataFrame) -> list[Line2D]:
 
 
 def _gap_panel(axes: Axes, table: pd.DataFrame) -> None:
-    """Relative output gaps: single runs filled with their fit, means over seeds hollow."""
+    """Relative output gaps with their fits: single runs filled, means over seeds hollow."""
     (log_y if table["estimate"].max() > 5 else linear_y)(axes, "relative output gap")
     networks = table[table["source"] == "network"]
     size_axis(axes, "depth", networks["depth"])
-    for row, points in lines_of(networks):
+    for row, _ in lines_of(networks):
         mark = mark_of(row)
-        mine = table[(table["series"] == row["series"])]
-        limit = fitted_number(mine, "output_gap_limit", "c∞ =")
-        draw_measured_and_fit(
-            axes, pick(mine, "output_gap"), "depth", mark, label=stack(name_of(row), limit)
+        mine = table[table["series"] == row["series"]]
+        label = stack(
+            name_of(row),
+            fitted_number(mine, "output_gap_limit", "c∞"),
+            fitted_number(mine, "output_gap_mean_limit", "mean: c∞"),
         )
-        mean = pick(points, "output_gap_mean")
-        aside = mean.assign(depth=mean["depth"] * 1.07)  # clear of the single runs' bars
-        draw_line(axes, aside, "depth", replace(mark, filled=False, dash=":"))
+        draw_measured_and_fit(axes, pick(mine, "output_gap"), "depth", mark, label=label)
+        mean = pick(mine, "output_gap_mean")
+        aside = mean["depth"].where(mean["source"] == "fit", 1.07 * mean["depth"])
+        hollow = replace(mark, filled=False, dash=":")
+        draw_measured_and_fit(axes, mean.assign(depth=aside), "depth", hollow)
     draw_closed_form(axes, table[table["source"] == "closed_form"], "depth", "closed form")
 
 
@@ -201,7 +206,7 @@ def _loss_gap_panel(axes: Axes, table: pd.DataFrame) -> None:
 
     def label(row: pd.Series) -> str:
         mine = limits[limits["series"] == row["series"]]
-        return stack(name_of(row), fitted_number(mine, "loss_gap_limit", "c∞ ="))
+        return stack(name_of(row), fitted_number(mine, "loss_gap_limit", "c∞"))
 
     sizes_panel(axes, gaps, "relative loss gap", "depth", log=False, labels=label)
     reference_line(axes, 0.0)
@@ -277,9 +282,7 @@ def _gain_panels(table: pd.DataFrame) -> list[Panel]:
     panels = []
     for size in ("width", "depth"):
         gains = pick_measured(table, f"train_loss_gain_{size}")
-        panels.append(
-            Panel(f"loss removed by doubling the {size}", gains, partial(_gain_panel, size=size))
-        )
+        panels.append(Panel(f"gain of doubling the {size}", gains, partial(_gain_panel, size=size)))
     accuracy = pick_measured(table, "final_test_accuracy", source="network")
     widest = accuracy[accuracy["width"] == accuracy["width"].max()]
     draw = partial(sizes_panel, label="test accuracy", x="depth", log=False)
@@ -687,15 +690,14 @@ def _transfer(table: pd.DataFrame, size: str) -> list[Row]:
     """Loss against learning rate for every network; below, best rate and regret over the size."""
     table = _widest_other(table, size)
     ramp = ramp_of(pick(table, "final_train_loss"), size)
-    optimizers = [name for name in OPTIMIZERS if (table["optimizer"] == name).any()]
-    rows = []
-    for optimizer in optimizers:
-        rows += _loss_curve_rows(table[table["optimizer"] == optimizer], optimizer, size, ramp)
+    parts = [(table[table["optimizer"] == name], text) for name, text in OPTIMIZERS.items()]
+    parts = [(part, f", {text}") for part, text in parts if len(part)]
+    if len(parts) == 1:
+        parts = [(parts[0][0], "")]  # the foot says which
+    rows = [row for part, suffix in parts for row in _loss_curve_rows(part, suffix, size, ramp)]
     if rows:
         rows[0] = replace(rows[0], legend=_transfer_entries(table, size, ramp))
-    for optimizer in optimizers:
-        rows += _transfer_summaries(table[table["optimizer"] == optimizer], optimizer, size)
-    return rows
+    return rows + [row for part, suffix in parts for row in _transfer_summaries(part, suffix, size)]
 
 
 def _widest_other(table: pd.DataFrame, size: str) -> pd.DataFrame:
@@ -713,7 +715,7 @@ def _transfer_entries(table: pd.DataFrame, size: str, ramp: Mapping[float, str])
 
 
 def _loss_curve_rows(
-    table: pd.DataFrame, optimizer: str, size: str, ramp: Mapping[float, str]
+    table: pd.DataFrame, suffix: str, size: str, ramp: Mapping[float, str]
 ) -> list[Row]:
     """Small panels of loss against learning rate, at most four in a row."""
     losses = pick(table, "final_train_loss", source="network")
@@ -722,7 +724,7 @@ def _loss_curve_rows(
     for row, part in lines_of(losses):
         mine = [part, *(rows[rows["series"] == row["series"]] for rows in (lost, best))]
         draw = partial(_rates_panel, size=size, ramp=ramp)
-        panels.append(Panel(f"{_short_name(row)}, {OPTIMIZERS[optimizer]}", pd.concat(mine), draw))
+        panels.append(Panel(f"{_short_name(row)}{suffix}", pd.concat(mine), draw))
     across = 4 if len(panels) in (4, 7, 8) or len(panels) > 9 else 3
     rows = [panels[start : start + across] for start in range(0, len(panels), across)]
     return [Row(panels, height=1.75, share_y=True) for panels in rows]
@@ -760,20 +762,19 @@ def _rise(axes: Axes, points: pd.DataFrame, colour: str) -> None:
     )
 
 
-def _transfer_summaries(table: pd.DataFrame, optimizer: str, size: str) -> list[Row]:
+def _transfer_summaries(table: pd.DataFrame, suffix: str, size: str) -> list[Row]:
     """Best rate and regret over the size; controls, if there are any, in a row of their own."""
     control = table.apply(is_control, axis=1) | (table["coupling"] == "decoupled")
-    groups = [(table[~control], "")]
+    groups = [(table[~control], suffix)]
     if control.any():
         corrected = table["parametrization"] == "depth_mup_corrected"
-        groups.append((table[control | corrected], ", controls"))
+        groups.append((table[control | corrected], f"{suffix}, controls"))
     rows = []
-    for part, suffix in groups:
-        title = OPTIMIZERS[optimizer] + suffix
+    for part, title in groups:
         best, regret = _best_rates(part), pick(part, "regret").dropna(subset="estimate")
         panels = [
-            Panel(f"best learning rate, {title}", best, partial(_best_rate_panel, size=size)),
-            Panel(f"regret of transferring, {title}", regret, partial(_regret_panel, size=size)),
+            Panel(f"best learning rate{title}", best, partial(_best_rate_panel, size=size)),
+            Panel(f"regret of transferring{title}", regret, partial(_regret_panel, size=size)),
         ]
         rows.append(Row(panels, height=2.0))
     return rows
@@ -829,8 +830,10 @@ def _regret_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
         edge_marks(axes, infinite[size], mark.colour, height=1 - 0.05 * place)
         end_label(axes, *_last_point(ratio, size), _short_name(row), mark.colour)
     reference_line(axes, 1.0)
-    diverged = np.isinf(table["estimate"]).any()
-    add_note(axes, "▲ diverges at the transferred rate" if diverged else "")
+    if np.isinf(table["estimate"]).any():
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, low * (high / low) ** (1 / (0.9 - 0.05 * place)))  # room for triangles
+        add_note(axes, "▲ diverges at the transferred rate")
 
 
 def _last_point(points: pd.DataFrame, x: str) -> tuple[float, float]:

@@ -17,7 +17,15 @@ from nfd.datasets import DataError, PreparedData
 from nfd.experiments import CPU_STACK_BYTES, TrainingJob
 from nfd.limit import LimitProblem, LimitTrajectory, simulate_limit
 from nfd.resnet import Architecture
-from nfd.training import Member, TrainingData, as_values, draw_batches, log_spaced_steps, train
+from nfd.training import (
+    DIVERGENCE_FACTOR,
+    Member,
+    TrainingData,
+    as_values,
+    draw_batches,
+    log_spaced_steps,
+    train,
+)
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Tables = tuple[pd.DataFrame, pd.DataFrame]
@@ -152,10 +160,8 @@ def limit_problem(
 
     Its samples are the training samples followed by the test samples that are evaluated or probed.
     """
-    n_train, probed = settings["train_size"], settings["probe_size"]
-    data = data.subset(
-        n_train, min(max(probed, settings["evaluation_size"]), len(data.test_labels))
-    )
+    n_train, probed, seen = (settings[f"{of}_size"] for of in ("train", "probe", "evaluation"))
+    data = data.subset(n_train, min(max(probed, seen), len(data.test_labels)))
     targets = np.concatenate([data.train_labels, data.test_labels])
     return LimitProblem(
         inputs=np.concatenate([data.train_inputs, data.test_inputs]),
@@ -171,6 +177,7 @@ def limit_problem(
         correction=settings["correction"],
         trainable=settings["trainable"],
         coupling=settings["coupling"],
+        evaluated=[*range(min(seen, n_train)), *range(n_train, len(targets))],
         probes=n_train + np.arange(probed),
     )
 
@@ -203,6 +210,7 @@ def run_limit(
             dtype=DTYPES[settings["precision"]],
             noise_depth=settings["noise_depth"],
         )
+        lost = _diverged(trajectory)
         identity = {
             **_shape(experiment, "limit", {**settings, "width": settings["particles"]}),
             **{key: settings[key] for key in ("parametrization", "correction", "coupling")},
@@ -212,7 +220,7 @@ def run_limit(
         }
         for step in log_spaced_steps(settings["steps"], settings["log_points"]):
             at = {**identity, "step": step}
-            diverged = trajectory.diverged_at is not None and step >= trajectory.diverged_at
+            diverged = bool(lost[: step + 1].any())
             for (split, metric), values in _limit_metrics(trajectory).items():
                 row = {"split": split, "metric": metric, "value": float(values[step])}
                 results.append({**at, **row, "diverged": diverged})
@@ -231,6 +239,14 @@ def _limit_state(done: int, results: list[dict], outputs: list[dict]) -> dict[st
     return {"done": done, "results": results, "outputs": tensors}
 
 
+def _diverged(trajectory: LimitTrajectory) -> np.ndarray:
+    """Whether the loss on the training or the test samples (K+1,) leaves all bounds, as a network's would."""
+    losses = np.stack([trajectory.train_losses, trajectory.test_losses])
+    losses = losses[~np.isnan(losses[:, 0])]  # there may be no samples of a kind
+    bound = DIVERGENCE_FACTOR * losses[:, 0].max()
+    return ~(losses <= bound).all(axis=0)
+
+
 def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:
     """(split, metric) -> values (K+1,), named as those of networks."""
     probed = ("output_change", "coupling_layer", "coupling_accumulated", "kernel_min_eigenvalue")
@@ -244,7 +260,7 @@ def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndar
 
 
 def _shape(experiment: str, source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("block_layers", "skip", "activation", "loss", "optimizer", "width", "depth")
+    keys = ("block_layers", "skip", "activation", "horizon", "loss", "optimizer", "width", "depth")
     return {"experiment": experiment, "source": source, **{key: settings[key] for key in keys}}
 
 

@@ -29,6 +29,7 @@ IDENTITY: dict[str, str] = {
     "block_layers": "int64",
     "skip": "bool",
     "activation": "string",
+    "horizon": "float64",
     "loss": "string",
     "optimizer": "string",
     "trainable": "string",  # roles joined by "+", in the order of parametrization.ROLES
