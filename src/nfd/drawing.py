@@ -17,6 +17,7 @@ from string import ascii_lowercase
 import matplotlib
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
@@ -32,60 +33,53 @@ from nfd.tables import atomic_path
 WIDTH = 7.0  # inches: two columns of a journal
 FORMATS = ("pdf", "png", "svg")
 DPI = 200
+# seaborn's style for papers, with what small panels need: thin lines, short ticks, little padding.
 STYLE: Mapping[str, object] = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
+    **seaborn.axes_style("whitegrid"),
+    **seaborn.plotting_context("paper", font_scale=0.78),
+    "axes.edgecolor": ".15",
     "axes.labelpad": 2.5,
-    "axes.labelsize": 7.5,
     "axes.linewidth": 0.6,
     "axes.prop_cycle": matplotlib.cycler(color=["#333333"]),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlepad": 5,
-    "axes.titlesize": 7.5,
-    "axes.unicode_minus": True,
     "figure.constrained_layout.h_pad": 0.05,
     "figure.constrained_layout.w_pad": 0.05,
-    "figure.facecolor": "white",
-    "font.family": "sans-serif",
     # DejaVu comes with matplotlib, so that a figure is the same on every machine.
     "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
-    "font.size": 7.5,
     "grid.color": "#E6E6E6",
     "grid.linewidth": 0.5,
     "legend.columnspacing": 1.2,
-    "legend.fontsize": 7,
     "legend.frameon": False,
     "legend.handlelength": 2.4,
     "legend.handletextpad": 0.45,
-    "lines.linewidth": 1.2,
     "lines.markeredgewidth": 0.8,
     "lines.markersize": 3.6,
     "pdf.fonttype": 42,
     "savefig.facecolor": "white",
     "svg.fonttype": "none",
     "svg.hashsalt": "nfd",
-    "xtick.labelsize": 6.5,
-    "xtick.major.pad": 2,
-    "xtick.major.size": 2.5,
-    "xtick.major.width": 0.6,
-    "ytick.labelsize": 6.5,
-    "ytick.major.pad": 2,
-    "ytick.major.size": 2.5,
-    "ytick.major.width": 0.6,
+    **{f"{axis}tick.labelsize": 6.5 for axis in "xy"},
+    **{f"{axis}tick.major.pad": 2 for axis in "xy"},
+    **{f"{axis}tick.major.size": 2.5 for axis in "xy"},
+    **{f"{axis}tick.major.width": 0.6 for axis in "xy"},
+    "xtick.bottom": True,
+    "ytick.left": True,
 }
 
-# Colours that colour-blind readers tell apart (Okabe and Ito), in the order in which lines are listed.
+# Colours that colour-blind readers tell apart, in the order in which lines are listed.
+_BLUE, _ORANGE, _GREEN, _RED, _PINK, *_, _SKY = seaborn.color_palette("colorblind").as_hex()
 COLOURS: Mapping[str, str] = {
-    "depth_mup": "#0072B2",
-    "depth_mup_corrected": "#D55E00",
-    "complete_p": "#009E73",
-    "mup": "#E69F00",
-    "ntk": "#CC79A7",
-    "standard": "#6E6E6E",
+    "depth_mup": _BLUE,
+    "depth_mup_corrected": _RED,
+    "complete_p": _GREEN,
+    "mup": _ORANGE,
+    "ntk": _PINK,
+    "standard": "#6e6e6e",
 }
-NO_SKIP = "#56B4E9"
+NO_SKIP = _SKY
 INK, FAINT = "#222222", "#777777"
 NAMES: Mapping[str, str] = {
     "depth_mup": "Depth-μP",
