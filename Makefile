@@ -49,9 +49,8 @@ test-slurm: slurm ## Run the smoke preset on a real Slurm on this machine (needs
 	source $(VENV)-slurm/bin/activate && pytest -m slurm tests/workflow
 
 test-browser: $(READY) ## Open the report in headless Chromium
-	$(VENV)/bin/uv venv --quiet --allow-existing --system-site-packages $(VENV)-browser
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)-browser -r tests/browser/requirements.txt -r requirements.lock
-	PYTHONPATH=src $(VENV)-browser/bin/python -m pytest tests/browser
+	$(VENV)/bin/uv run --quiet --no-project --python $(VENV)/bin/python \
+		--with-requirements tests/browser/requirements.txt python -m pytest tests/browser
 
 bench: $(READY) ## Measure speed and memory against what one would run instead
 	$(ACTIVATE) && python -m benchmarks
@@ -67,4 +66,4 @@ lock: $(READY) ## Refresh requirements.lock and requirements-slurm.lock from pyp
 		--output-file requirements-slurm.lock
 
 clean: ## Remove the environments (results and figures stay)
-	rm -rf $(VENV) $(VENV)-slurm $(VENV)-browser
+	rm -rf $(VENV) $(VENV)-slurm
