@@ -1,4 +1,4 @@
-"""Evidence tables with known numbers, one per figure, following the docstring of nfd.evidence.
+"""Evidence tables with known numbers, one per figure, following the docstrings of nfd.evidence.
 
 The curves are simple power laws, so a reader of a picture drawn from them knows what it should show.
 ``make(figure)`` gives a table such as the pipeline writes; the keywords make it smaller or uglier.

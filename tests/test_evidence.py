@@ -1,7 +1,9 @@
 """The evidence of every figure on synthetic tables whose law is known."""
 
 import io
+import pkgutil
 import re
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import synthetic_tables as synthetic
 from nfd import closed_form, evidence, tables
 from nfd.catalogue import FIGURES
 from nfd.evidence import EVIDENCE, EVIDENCE_COLUMNS
+from nfd.evidence.selection import pick_runs
 
 
 def one(frame: pd.DataFrame, quantity: str, **columns) -> pd.Series:
@@ -111,14 +114,18 @@ def test_evidence_obeys_its_contract(figure, frames):
     assert not frame.duplicated(identity).any()
 
 
+MODULES = [module.name for module in pkgutil.iter_modules(evidence.__path__, "nfd.evidence.")]
+
+
 def documented(figure: str) -> str:
-    """The part of the module's docstring about a figure, with '<each>' patterns."""
-    text = evidence.__doc__
+    """The parts of the modules' docstrings about a figure, with '<each>' patterns."""
     names = "|".join(EVIDENCE)
-    sections = re.split(rf"(?m)^((?:{names})(?:, (?:{names}))*)\b", text)
-    found = [
-        body for head, body in zip(sections[1::2], sections[2::2], strict=True) if figure in head
-    ]
+    found = []
+    for module in MODULES:
+        text = import_module(module).__doc__
+        sections = re.split(rf"(?m)^((?:{names})(?:, (?:{names}))*)\b", text)
+        for head, body in zip(sections[1::2], sections[2::2], strict=True):
+            found += [body] if figure in head.split(", ") else []
     return " ".join(found)
 
 
@@ -226,7 +233,7 @@ def gia_results(**network) -> pd.DataFrame:
 
 
 def rates_by_depth(results: pd.DataFrame) -> dict[int, float]:
-    runs = evidence._runs(results, "gia_restoration")
+    runs = pick_runs(results, "gia_restoration")
     rates = evidence.reading_rates(runs)
     return dict(zip(rates["depth"], rates["learning_rate"], strict=True))
 

@@ -1,9 +1,9 @@
 """One function per figure: a table of evidence in, a matplotlib figure out.
 
 :data:`FIGURES` maps each figure's name to a function of ``(evidence, context)``; the evidence has the
-columns of :data:`nfd.evidence.EVIDENCE_COLUMNS` and the meaning its docstring gives. Nothing is computed
-here but positions and colours, so what is drawn is what is judged. :mod:`nfd.drawing` says how lines,
-axes and pages look; a function here only lists which rows of the table go into which panel.
+columns of :data:`nfd.evidence.EVIDENCE_COLUMNS` and the meaning the docstrings there give. Nothing is
+computed here but positions and colours, so what is drawn is what is judged. :mod:`nfd.drawing` says how
+lines, axes and pages look; a function here only lists which rows of the table go into which panel.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -90,6 +90,14 @@ def test_the_code_of_figures_reruns_figures_only(smoke):
     assert set(planned) <= {"report_page"}
 
 
+@pytest.mark.parametrize("module", ["contract", "transfer"])
+def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module):
+    with edited(smoke, f"src/nfd/evidence/{module}.py", '"""', '"""Edited. '):
+        planned = Counter(smoke.planned())
+    assert planned.pop("gather_evidence") == len(catalogue.FIGURES)
+    assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
+
+
 def test_the_code_of_training_reruns_training(smoke):
     with edited(smoke, "src/nfd/training.py", '"""', '"""Edited. '):
         planned = Counter(smoke.planned("train"))

@@ -56,8 +56,15 @@ ON_GPU = CONFIG["device"] == "cuda" or (CONFIG["device"] == "auto" and has_gpu()
 
 
 def source(*modules):
-    """Files of the package that a rule's numbers depend on; Snakemake compares their content."""
-    return [f"src/nfd/{module}.py" for module in modules]
+    """Files of the package that a rule's numbers depend on; Snakemake compares their content.
+
+    A subpackage stands for all its modules.
+    """
+    files = []
+    for module in modules:
+        inside = sorted(Path("src/nfd", module).glob("*.py"))
+        files += map(str, inside) if inside else [f"src/nfd/{module}.py"]
+    return files
 
 
 def tables_of(experiment):
