@@ -7,6 +7,7 @@ Snakefile imports, so it loads nothing heavy.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -56,6 +57,22 @@ CPU_STACK_BYTES = 40 * 2**20
 MIN_STACK = 4
 LIBRARIES_MB = 1500  # torch and the data set
 SLOWEST_FLOPS = 5e9  # per second: one core of an old machine
+
+
+def wants_gpu(device: str) -> bool:
+    """Whether jobs ask for a GPU under the setting ``device``: auto, cpu or cuda.
+
+    'auto' takes the machine's GPU, or in a Slurm job the one that the job was given. torch, which
+    would know, is too slow to load for a question every command asks.
+    """
+    if device != "auto":
+        return device == "cuda"
+    if "SLURM_JOB_ID" in os.environ:
+        return "SLURM_GPUS_ON_NODE" in os.environ
+    return (
+        Path("/proc/driver/nvidia/version").exists()
+        and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+    )
 
 
 class ConfigError(ValueError):

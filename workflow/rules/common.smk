@@ -1,5 +1,4 @@
 # What all rules share: the checked configuration, the list of jobs, and every path.
-import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -44,15 +43,7 @@ wildcard_constraints:
     figure="[a-z][a-z0-9_]*",
 
 
-def has_gpu():
-    """Whether there is a GPU for us: the machine's, or in a Slurm job the one the job was given."""
-    if "SLURM_JOB_ID" in os.environ:
-        return "SLURM_GPUS_ON_NODE" in os.environ
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-    return Path("/proc/driver/nvidia/version").exists() and not hidden
-
-
-ON_GPU = CONFIG["device"] == "cuda" or (CONFIG["device"] == "auto" and has_gpu())
+ON_GPU = experiments.wants_gpu(CONFIG["device"])
 
 
 def source(*modules):
@@ -65,6 +56,16 @@ def source(*modules):
         inside = sorted(Path("src/nfd", module).glob("*.py"))
         files += map(str, inside) if inside else [f"src/nfd/{module}.py"]
     return files
+
+
+def training_job(wildcards):
+    """The job that makes a table of runs."""
+    return TRAINING_JOBS[wildcards.experiment, wildcards.job]
+
+
+def limit_job(wildcards):
+    """The job that makes a table of limits."""
+    return LIMIT_JOBS[wildcards.experiment, wildcards.job]
 
 
 def tables_of(experiment):

@@ -22,7 +22,7 @@ rule prepare_data:
     params:
         settings=experiments.as_argument(CONFIG["dataset"]),
     message:
-        "Preparing the data set " + CONFIG["dataset"]["name"]
+        f"Preparing the data set {CONFIG['dataset']['name']}"
     shell:
         "python scripts/prepare_data.py --settings {params.settings:q}"
         " --output {output.data:q} > {log:q} 2>&1"

@@ -1,7 +1,3 @@
-def limit_job(wildcards):
-    return LIMIT_JOBS[wildcards.experiment, wildcards.job]
-
-
 rule limits:
     input:
         [f"{RESULTS}/limits/{experiment}/{name}.parquet" for experiment, name in LIMIT_JOBS],
@@ -10,7 +6,7 @@ rule limits:
 rule simulate_limit:
     input:
         data=DATA,
-        code=source("parametrization", "gaussian", "limit", "runs", "seeds"),
+        code=source("parametrization", "resnet", "training", "gaussian", "limit", "runs", "seeds"),
     output:
         results=f"{RESULTS}/limits/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/limits/{{experiment}}/{{job}}.outputs.parquet",

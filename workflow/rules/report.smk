@@ -23,8 +23,8 @@ rule report_page:
         runtime=10,
     params:
         config=SHOWN_CONFIG,
-        results=RESULTS,
-        figures=FIGURES,
+        results=subpath(output.page, parent=True),
+        figures=lambda wildcards: FIGURES,
     message:
         "Writing the report"
     shell:

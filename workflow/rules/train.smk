@@ -1,7 +1,3 @@
-def training_job(wildcards):
-    return TRAINING_JOBS[wildcards.experiment, wildcards.job]
-
-
 rule train:
     input:
         [f"{RESULTS}/runs/{experiment}/{name}.parquet" for experiment, name in TRAINING_JOBS],
