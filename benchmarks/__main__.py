@@ -51,8 +51,13 @@ def lines(device: str, found: Found) -> dict[str, Callable[[], Line]]:
         "sweep_processor": lambda: sweeps.sweep_line(
             sweeps.CPU_SWEEP, floors["cpu 1 thread"], ((1, 1),), target=1.5, processor=True
         ),
-        "solver": solver.against_dense_line,
-        "solver_one_step": lambda: solver.against_dense_line(solver.ONE_STEP),
+        "solver": lambda: solver.against_dense_line(floors["cpu 2 threads"]),
+        "solver_observed": lambda: solver.against_dense_line(
+            floors["cpu 2 threads"], peer="observed_dense", repeats=3
+        ),
+        "solver_one_step": lambda: solver.against_dense_line(
+            floors["cpu 2 threads"], solver.ONE_STEP
+        ),
         "linearity": solver.linearity_line,
         "breakdown": solver.breakdown_line,
         "stack_size": sweeps.stack_size_line,

@@ -36,23 +36,34 @@ rule one:
 """
 
 
+# Compiled modules of this session's processes, so that they start as on a machine where Python may write
+# them (`make setup` compiles them at once), whatever this environment says.
+COMPILED = tempfile.TemporaryDirectory(prefix="benchmark-modules-")
+
+
+def environment(compiled: bool = True, **more: str) -> dict[str, str]:
+    """Environment of a measured process."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    where = {"PYTHONPYCACHEPREFIX": COMPILED.name}
+    nowhere = {"PYTHONPYCACHEPREFIX": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **(where if compiled else nowhere), **more}
+
+
 def imports_line(*, repeats: int = 5) -> Line:
-    """Seconds that a process which only imports takes, less an empty one's."""
+    """Seconds of a process that only imports."""
     modules = ["", *IMPORTS]
-    processor: dict[str, list[float]] = {module: [] for module in modules}
 
-    def run(module: str) -> float:
+    def run(module: str, compiled: bool) -> float:
         code = f"import {module}" if module else ""
-        seconds, cpu = _seconds([sys.executable, "-c", code])
-        processor[module].append(cpu)
-        return seconds
+        return _seconds([sys.executable, "-c", code], env=environment(compiled))[0]
 
-    samples = interleave({m: lambda m=m: run(m) for m in modules}, repeats)
+    samples = interleave({m: lambda m=m: run(m, True) for m in modules}, repeats)
+    plain = interleave({m: lambda m=m: run(m, False) for m in modules}, repeats)
     rows = [
         {
             "import": module or "(nothing)",
             "seconds": summary(samples[module]),
-            "processor seconds": summary(processor[module][1:])["median"],
+            "seconds, modules not compiled": summary(plain[module]),
         }
         for module in modules
     ]
@@ -151,8 +162,7 @@ def preset_line(
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         command = [*SNAKEMAKE, "--cores", str(cores), "--quiet", "all", "--configfile", config]
-        environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
-        wall, processor = _seconds(command, str(clone), environment)
+        wall, processor = _seconds(command, str(clone), environment(PYTHONPATH=str(clone / "src")))
         jobs = job_times(clone / "results")
     busy = sum(row["s"] for rows in jobs.values() for row in rows)
     number = sum(map(len, jobs.values()))
@@ -226,13 +236,13 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _seconds(
-    command: Sequence[str], folder: str | None = None, environment: dict[str, str] | None = None
+    command: Sequence[str], folder: str | None = None, env: dict[str, str] | None = None
 ) -> tuple[float, float]:
     """Wall-clock and processor seconds of a command; raises RuntimeError with its last words."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = perf_counter()
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=env or environment(), capture_output=True, text=True, check=False
     )
     seconds = perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -5,7 +5,7 @@ memory is its own.
 """
 
 import json
-import resource
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,12 +97,12 @@ LINEAR = tuple(
 )
 
 
-def matrix_free(setting: Setting) -> dict[str, float]:
-    """Seconds of nfd.simulate_limit."""
-    from nfd import LimitProblem, simulate_limit
+def problem_of(setting: Setting) -> Any:
+    """The nfd.LimitProblem of a setting."""
+    from nfd import LimitProblem
 
     everyone = np.arange(setting.samples)
-    problem = LimitProblem(
+    return LimitProblem(
         inputs=setting.inputs,
         targets=setting.targets,
         batches=np.tile(everyone, (setting.steps, 1)),
@@ -110,8 +110,26 @@ def matrix_free(setting: Setting) -> dict[str, float]:
         learning_rate=setting.learning_rate,
         coupling=setting.coupling,
     )
+
+
+def matrix_free(setting: Setting) -> dict[str, float]:
+    """Seconds of nfd.simulate_limit."""
+    from nfd import simulate_limit
+
+    return _simulation(setting, simulate_limit)
+
+
+def observed_dense(setting: Setting) -> dict[str, float]:
+    """Seconds of nfd.simulate_dense, which yields the same observables from real matrices."""
+    from nfd import simulate_dense
+
+    return _simulation(setting, simulate_dense)
+
+
+def _simulation(setting: Setting, simulate: Callable) -> dict[str, float]:
+    problem = problem_of(setting)
     start = perf_counter()
-    trajectory = simulate_limit(problem, setting.particles, seed=0)
+    trajectory = simulate(problem, setting.particles, seed=0)
     return {"seconds": perf_counter() - start, "last_loss": float(trajectory.losses[-1])}
 
 
@@ -154,6 +172,11 @@ def dense(setting: Setting) -> dict[str, float]:
 METHODS: dict[str, Callable[[Setting], dict[str, float]]] = {
     "matrix_free": matrix_free,
     "dense": dense,
+    "observed_dense": observed_dense,
+}
+PEERS = {
+    "dense": "the same network with real matrices, in place, without autograd or observables",
+    "observed_dense": "nfd.simulate_dense: real matrices, the same observables",
 }
 
 
@@ -167,34 +190,46 @@ def measure(method: str, setting: Setting) -> dict[str, float]:
 
 
 def against_dense_line(
-    setting: Setting = TABLE_SETTING, *, repeats: int = 5, target: float = 100.0
+    floor: dict[str, float],
+    setting: Setting = TABLE_SETTING,
+    peer: str = "dense",
+    *,
+    repeats: int = 5,
+    target: float = 100.0,
 ) -> Line:
     """Time and memory against dense simulation."""
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
+    methods = ("matrix_free", peer)
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
 
     def run(name: str) -> float:
         measured[name].append(measure(name, setting))
         return measured[name][-1]["seconds"]
 
-    samples = interleave({name: lambda name=name: run(name) for name in METHODS}, repeats)
-    speed = ratio(samples, "dense", "matrix_free")
+    samples = interleave(
+        {name: lambda name=name: run(name) for name in methods}, repeats, warm_up=False
+    )
+    speed = ratio(samples, peer, "matrix_free")
     rows = [
         {
             "method": name,
             "seconds": summary(samples[name]),
             "processor seconds": summary([run["processor"] for run in runs]),
             "of it drawing the matrices, s": _median(runs, "drawing"),
-            "peak memory, MiB": _median(runs, "peak_mib"),
-            "of it libraries, MiB": _median(runs, "libraries_mib"),
+            "memory, MiB": _median(runs, "memory_mib"),
+            "libraries besides, MiB": _median(runs, "libraries_mib"),
         }
         for name, runs in measured.items()
     ]
-    memory = rows[0]["peak memory, MiB"] / rows[1]["peak memory, MiB"]
+    memory = rows[0]["memory, MiB"] / rows[1]["memory, MiB"]
+    free_s = (
+        setting.free_bytes / floor["copy_gbytes_per_s"]
+        + setting.free_operations / floor["matmul_gflops"]
+    ) / 1e9
     return {
         "what": f"limit solver, n = {setting.particles}, {setting.depth} layers, {setting.vectors} "
         f"vectors ({setting.samples} samples x {setting.evaluations} evaluations), "
         f"{setting.threads} threads",
-        "against": "dense simulation of the same network, in place and without autograd",
+        "against": PEERS[peer],
         "target": f">= {target:g}x time, <= 1/10 memory",
         "value": speed,
         "unit": f"x time, 1/{1 / memory:.1f} memory",
@@ -206,6 +241,7 @@ def against_dense_line(
             "matrix-free operations": setting.free_operations,
             "matrix-free bytes": setting.free_bytes,
             "matrix-free Gaussian numbers": setting.free_normals,
+            "matrix-free operations at matmul rate and bytes at copy rate, s": round(free_s, 3),
         },
     }
 
@@ -246,7 +282,7 @@ def linearity_line(settings: tuple[Setting, ...] = LINEAR, *, repeats: int = 5) 
     }
 
 
-NOT_PARTS = ("peak_mib", "libraries_mib", "last_loss", "processor")
+NOT_PARTS = ("memory_mib", "libraries_mib", "last_loss", "processor")
 
 
 def breakdown_line(setting: Setting = TABLE_SETTING, *, repeats: int = 5) -> Line:
@@ -309,8 +345,10 @@ def _median(runs: list[dict[str, float]], key: str) -> float | None:
     return summary(values)["median"] if values else None
 
 
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+def _resident_mib(field: str = "VmRSS") -> float:
+    """Memory of this process now, or at its peak (VmHWM); getrusage counts the parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 2**10
 
 
 def main(argv: list[str]) -> None:
@@ -322,13 +360,14 @@ def main(argv: list[str]) -> None:
     torch.set_num_threads(setting.threads)
     torch.set_grad_enabled(False)
     torch.randn(256, 256) @ torch.randn(256, 256)  # starts the thread pool
-    libraries = _peak_mib()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts afresh: imports need a lot
+    libraries = _resident_mib()
     run = {**METHODS, "breakdown": breakdown}[method]
     before = process_time()
     found = run(setting)
     facts = {
         "processor": process_time() - before,
-        "peak_mib": _peak_mib(),
+        "memory_mib": _resident_mib("VmHWM") - libraries,
         "libraries_mib": libraries,
     }
     print(json.dumps({**found, **facts}))

@@ -7,10 +7,13 @@ from typing import Any
 Samples = dict[str, list[float]]
 
 
-def interleave(candidates: Mapping[str, Callable[[], float]], repeats: int) -> Samples:
+def interleave(
+    candidates: Mapping[str, Callable[[], float]], repeats: int, warm_up: bool = True
+) -> Samples:
     """Each candidate returns the seconds it took; one of each per round, after one round to warm up."""
-    for measure in candidates.values():
-        measure()
+    if warm_up:
+        for measure in candidates.values():
+            measure()
     samples: Samples = {name: [] for name in candidates}
     for _ in range(repeats):
         for name, measure in candidates.items():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -134,7 +135,9 @@ def test_cpu_lines_run_at_small_sizes(in_process):
 def test_solver_lines_run_at_small_sizes(monkeypatch):
     tiny = solver.Setting(particles=64, depth=2, samples=2, evaluations=2, threads=1)
     alone = solver.measure("matrix_free", tiny)
-    assert alone["peak_mib"] >= alone["libraries_mib"] > 50
+    assert alone["libraries_mib"] > 50
+    wide = solver.measure("dense", replace(tiny, particles=4096))
+    assert 2 * 64 <= wide["memory_mib"] < 2 * 64 + 30  # two matrices of 64 MiB
     runs = {**solver.METHODS, "breakdown": solver.breakdown}
 
     def here(method, setting):
@@ -142,12 +145,12 @@ def test_solver_lines_run_at_small_sizes(monkeypatch):
             return {
                 **runs[method](setting),
                 "processor": 1.0,
-                "peak_mib": 1.0,
+                "memory_mib": 1.0,
                 "libraries_mib": 1.0,
             }
 
     monkeypatch.setattr(solver, "measure", here)
-    dense = solver.against_dense_line(tiny, repeats=1)
+    dense = solver.against_dense_line(FLOOR, tiny, repeats=1)
     assert {row["method"] for row in dense["rows"]} >= {"matrix_free", "dense"}
     assert solver.breakdown_line(tiny, repeats=1)["rows"][0]["share"] == 1
     larger = solver.Setting(particles=640, depth=2, samples=2, evaluations=2, threads=1)
