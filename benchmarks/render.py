@@ -38,7 +38,13 @@ DETAILS = {
     "imports": "Process start and imports",
     "snakemake": "Snakemake's own time",
 }
-CONFIGS = ("config/config.yaml", "config/cifar10_cpu.yaml", "config/cifar10.yaml")
+FORECASTS: tuple[tuple[str, dict[str, int]], ...] = (
+    ("config/config.yaml", {}),
+    ("config/cifar10_cpu.yaml", {}),
+    ("config/cifar10.yaml", {}),
+    ("config/cifar10.yaml", {"seeds": 10}),
+    ("config/cifar10.yaml", {"width": 4, "depth": 2, "steps": 10, "seeds": 3}),
+)
 
 
 def documents(results: Path) -> dict[Path, str]:
@@ -86,7 +92,7 @@ def _scale(machines: dict[str, Results]) -> str:
             continue
         models = [lines[key]["coefficients"] for key in ("scale_training", "scale_limit")]
         start = lines["imports"]["value"]["median"]
-        needs = [forecast(config, *models, start) for config in CONFIGS]
+        needs = [forecast(config, *models, start, **factors) for config, factors in FORECASTS]
         parts += [f"## Measured on {name}", _facts(found)]
         for key, title in (("scale_training", "Training"), ("scale_limit", "Limits")):
             coefficients = [

@@ -214,10 +214,38 @@ def limit_seconds(job: LimitJob, coefficients: Coefficients) -> float:
     return predict(counts, coefficients) * len(s["seeds"]) * len(s["learning_rates"])
 
 
-def forecast(config: str, training: Coefficients, limits: Coefficients, start_s: float) -> Line:
-    """What a configuration needs: jobs, operations, core hours, and the largest job."""
-    jobs, limit_jobs = experiments.expand(load(config))
-    input_dim, outputs = DATA_SHAPES[load(config)["dataset"]["name"]]
+def enlarged(
+    config: dict[str, Any], *, width: int = 1, depth: int = 1, steps: int = 1, seeds: int = 1
+) -> dict[str, Any]:
+    """A checked configuration with all widths, depths, steps and numbers of seeds multiplied.
+
+    Experiments with a limit keep their steps: their point is the limit, whose cost is quadratic in them.
+    """
+
+    def larger(settings: dict[str, Any]) -> dict[str, Any]:
+        grids = [
+            {"widths": [width * n for n in g["widths"]], "depths": [depth * n for n in g["depths"]]}
+            for g in settings["grids"]
+        ]
+        more = settings["steps"] * (1 if settings["limit"] else steps)
+        return {**settings, "grids": grids, "steps": more, "seeds": seeds * settings["seeds"]}
+
+    found = {name: larger(settings) for name, settings in config["experiments"].items()}
+    return {**config, "experiments": found}
+
+
+def forecast(
+    config: str,
+    training: Coefficients,
+    limits: Coefficients,
+    start_s: float,
+    **factors: int,
+) -> Line:
+    """What a configuration, :func:`enlarged`, needs: jobs, operations, core hours, the largest job."""
+    settings = enlarged(load(config), **factors)
+    jobs, limit_jobs = experiments.expand(settings)
+    input_dim, outputs = DATA_SHAPES[settings["dataset"]["name"]]
+    times = ", ".join(f"{factor}x the {name}" for name, factor in factors.items())
     seconds = [training_seconds(job, training, input_dim, outputs) + start_s for job in jobs]
     limit_s = [limit_seconds(job, limits) + start_s for job in limit_jobs]
     operations = sum(
@@ -229,7 +257,7 @@ def forecast(config: str, training: Coefficients, limits: Coefficients, start_s:
         for job in jobs
     )  # fmt: skip
     return {
-        "config": Path(config).name,
+        "config": ": ".join(filter(None, (Path(config).name, times))),
         "training jobs": len(jobs),
         "networks": sum(job.members for job in jobs),
         "limit jobs": len(limit_jobs),

@@ -194,7 +194,7 @@ def test_step_counts_are_the_architectures():
     assert counts["G weight"] * 1e9 == pytest.approx(3 * sweep.architecture.parameters)
 
 
-def test_a_ten_times_longer_configuration_costs_ten_times(tmp_path):
+def test_a_ten_times_longer_configuration_costs_ten_times():
     one = {
         "step": 0.0,
         "layer": 1e-5,
@@ -207,6 +207,16 @@ def test_a_ten_times_longer_configuration_costs_ten_times(tmp_path):
     short = scale.forecast("config/smoke.yaml", one, limits, 1.0)
     assert short["training jobs"] > 0
     assert short["training operations, 10^12"] > 0
+    for factors, times in (({"seeds": 10}, 10), ({"width": 2, "depth": 3}, 12)):
+        large = scale.forecast("config/smoke.yaml", one, limits, 1.0, **factors)
+        assert large["training jobs"] == short["training jobs"]
+        growth = large["training operations, 10^12"] / short["training operations, 10^12"]
+        # The input layer, 64 times the width, grows with the width alone.
+        assert (
+            times / 3 < growth <= 1.01 * times
+            if "width" in factors
+            else growth == pytest.approx(times, rel=0.01)
+        )
     jobs = overheads.count_jobs("config/smoke.yaml")
     assert jobs == short["training jobs"] + short["limit jobs"]
 
