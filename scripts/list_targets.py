@@ -16,14 +16,9 @@ from snakemake.utils import update_config
 from nfd import experiments
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIMS
-from nfd.experiments import LimitJob, TrainingJob
 from nfd.reporting import duration, read_costs
 
 BASE = Path(__file__).parents[1] / "config" / "config.yaml"
-# Measured on the laptop preset: seconds to start a job, operations per second on one core.
-START_S = 4.0
-TRAINING_RATE = 6e10
-LIMIT_RATE = 1.2e11
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,12 +41,6 @@ def load(path: Path) -> dict[str, Any]:
     return experiments.check(config)
 
 
-def estimate_s(job: TrainingJob | LimitJob) -> float:
-    """Rough seconds of one core."""
-    rate = TRAINING_RATE if isinstance(job, TrainingJob) else LIMIT_RATE
-    return START_S + job.flops / rate
-
-
 def describe(config: dict[str, Any]) -> list[str]:
     """The lines to print."""
     preset = config["preset"]
@@ -59,7 +48,7 @@ def describe(config: dict[str, Any]) -> list[str]:
     jobs = [*training, *limits]
     estimated = dict.fromkeys(config["experiments"], 0.0)
     for job in jobs:
-        estimated[job.experiment] += estimate_s(job)
+        estimated[job.experiment] += job.estimate_s
     costs = read_costs(
         Path("results") / preset / "benchmarks", [(job.experiment, job.name) for job in jobs]
     )

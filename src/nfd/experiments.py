@@ -57,6 +57,10 @@ CPU_STACK_BYTES = 40 * 2**20
 MIN_STACK = 4
 LIBRARIES_MB = 1500  # torch and the data set
 SLOWEST_FLOPS = 5e9  # per second: one core of an old machine
+# Measured on the laptop preset: seconds to start a job, operations per second of one core.
+START_S = 4.0
+TRAINING_RATE = 6e10
+LIMIT_RATE = 1.2e11
 
 
 def wants_gpu(device: str) -> bool:
@@ -287,6 +291,11 @@ class TrainingJob:
         return max(1, min(self.members, max(MIN_STACK, budget // self.bytes_per_member)))
 
     @property
+    def estimate_s(self) -> float:
+        """Rough seconds of one core."""
+        return START_S + self.flops / TRAINING_RATE
+
+    @property
     def memory_mb(self) -> int:
         """Memory to ask for, in MiB: libraries and samples, and one stack of networks."""
         at_once = self.members_at_once(CPU_STACK_BYTES)
@@ -325,6 +334,11 @@ class LimitJob:
         s = self.settings
         runs = len(s["seeds"]) * len(s["learning_rates"])
         return 16.0 * runs * s["depth"] * s["block_layers"] * s["particles"] * self.vectors**2
+
+    @property
+    def estimate_s(self) -> float:
+        """Rough seconds of one core."""
+        return START_S + self.flops / LIMIT_RATE
 
     @property
     def memory_mb(self) -> int:

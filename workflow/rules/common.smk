@@ -3,7 +3,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from nfd import catalogue, experiments
+from nfd import catalogue, experiments, progress
 from nfd.datasets import DataError, check_settings
 
 try:
@@ -66,6 +66,22 @@ def training_job(wildcards):
 def limit_job(wildcards):
     """The job that makes a table of limits."""
     return LIMIT_JOBS[wildcards.experiment, wildcards.job]
+
+
+def estimate_s(job):
+    """Rough seconds of a job of the DAG."""
+    known = {"train_networks": TRAINING_JOBS, "simulate_limit": LIMIT_JOBS}.get(job.rule.name)
+    if known is None:
+        return experiments.START_S
+    return known[job.wildcards.experiment, job.wildcards.job].estimate_s
+
+
+onstart:
+    progress.watch(
+        PRESET,
+        {job: estimate_s(job) for job in workflow.dag.needrun_jobs()},
+        workflow.dag.finished,
+    )
 
 
 def tables_of(experiment):

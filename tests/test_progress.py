@@ -1,0 +1,32 @@
+"""The line that says how long a run will take."""
+
+import time
+
+import pytest
+
+from nfd import progress
+
+
+@pytest.mark.parametrize(
+    ("left", "elapsed", "text"),
+    [
+        (100.0, 60, "laptop: 0 % of the work done after 0:01 h"),
+        (25.0, 1800, "laptop: 75 % of the work done in 0:30 h, about 0:10 h left"),
+        (50.0, 7500, "laptop: 50 % of the work done in 2:05 h, about 2:05 h left"),
+    ],
+)
+def test_the_rest_takes_as_long_as_the_pace_so_far_says(left, elapsed, text):
+    assert progress.line("laptop", 100.0, left, elapsed) == text
+
+
+def test_it_speaks_while_work_is_left_and_is_silent_after(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
+    done = {"short"}
+    progress.watch("smoke", {"short": 1.0, "long": 3.0}, done.__contains__)
+    time.sleep(0.3)
+    assert "smoke: 25 % of the work done" in capsys.readouterr().err
+    done.add("long")
+    time.sleep(0.1)
+    capsys.readouterr()
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
