@@ -1,6 +1,7 @@
 """The tidy-table contract: what breaks it is named, files are whole or absent, provenance survives."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -192,6 +193,35 @@ def test_a_damaged_file_is_named(tmp_path, kept):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(tables.TableError, match=r"none\.parquet"):
         tables.read(tmp_path / "none.parquet")
+
+
+def test_code_is_dirty_when_code_was_changed_not_when_a_run_renewed_its_figures(
+    tmp_path, monkeypatch
+):
+    for name in (
+        "src/nfd/tables.py",
+        "scripts/a.py",
+        "workflow/a.smk",
+        "Snakefile",
+        "figures/a.csv",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("committed")
+
+    def git(*words):
+        author = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", tmp_path, *author, *words], check=True, capture_output=True)
+
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    monkeypatch.setattr(tables, "__file__", str(tmp_path / "src/nfd/tables.py"))
+    commit = tables.code_version()
+    assert re.fullmatch("[0-9a-f]{12}", commit)
+    (tmp_path / "figures/a.csv").write_text("renewed")
+    assert tables.code_version() == commit
+    (tmp_path / "src/nfd/new.py").write_text("")
+    assert tables.code_version() == f"{commit}-dirty"
 
 
 def test_tables_do_not_load_torch():

@@ -86,15 +86,25 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text)
 
 
+# What numbers depend on, relative to this file. Not the figures: the run itself renews those in git.
+_CODE = (".", "../../scripts", "../../workflow", "../../Snakefile")
+
+
 def code_version() -> str:
-    """Commit of the code, with '-dirty' if changed; 'unknown' outside a git checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    """Commit of the code, with '-dirty' if it was changed since; 'unknown' outside a git checkout."""
+    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
+    commands = (
+        [*git, "describe", "--always", "--abbrev=12"],
+        [*git, "status", "--porcelain", "--", *_CODE],
+    )
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        commit, changes = (
+            subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+            for command in commands
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return answer.stdout.strip()
+    return commit.strip() + ("-dirty" if changes.strip() else "")
 
 
 def _installed(package: str) -> str:
