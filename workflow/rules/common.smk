@@ -70,10 +70,8 @@ def limit_job(wildcards):
 
 def estimate_s(job):
     """Rough seconds of a job of the DAG."""
-    known = {"train_networks": TRAINING_JOBS, "simulate_limit": LIMIT_JOBS}.get(job.rule.name)
-    if known is None:
-        return experiments.START_S
-    return known[job.wildcards.experiment, job.wildcards.job].estimate_s
+    found = {"train_networks": training_job, "simulate_limit": limit_job}.get(job.rule.name)
+    return found(job.wildcards).estimate_s if found else experiments.START_S
 
 
 onstart:
