@@ -1,7 +1,8 @@
 """Store CIFAR-10 as JPEG files, train/<class>/0000.jpg and so on: images like those of 'CIFAR-10 (JPEG)'.
 
-JPEG is lossy: at Pillow's usual quality of 75 pixels differ a little from the original's. Downloads 170 MB if the original
-is not under the first folder: `python examples/cifar10_as_jpeg.py data/cifar10 data/cifar10-jpeg`.
+JPEG is lossy: at Pillow's usual quality of 75 pixels differ a little from the original's. If the original is
+not under the first folder, 170 MB are downloaded:
+`python examples/cifar10_as_jpeg.py data/cifar10 data/cifar10-jpeg`.
 """
 
 import sys
