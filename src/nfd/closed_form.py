@@ -2,8 +2,14 @@
 
 * one sample, first step: norms of features and gradients, and the response of the output, at any depth
   and in the limit (docs/theory.md, section 5): :func:`feature_norm`, :func:`gradient_norm`,
-  :func:`first_step_response`;
-* many samples, first step, from the recursions of the kernels: :func:`first_step_change`;
+  :func:`first_step_response`, what is left between both couplings: :func:`first_step_gap`,
+  :func:`response_ratio`;
+* what the first step leaves behind: :func:`first_step_coupling` of a matrix with its transpose, and
+  :func:`learned_backward_overlap` of two-layer blocks;
+* the same response for any activation by one-dimensional integrals: :func:`moments`,
+  :func:`one_sample_response`;
+* many samples, first step, from the recursions of the kernels: :func:`first_step_change`,
+  :func:`batch_gap`;
 * linear networks, all steps, from the Tensor Programs recursion: :func:`linear_outputs`;
 * from finite depths to infinite depth, with an error bar: :func:`extrapolate_depth`;
 * memory of a limit simulation: :func:`limit_bytes`.
@@ -11,11 +17,12 @@
 Everywhere ``depth`` is the number L of blocks and ``horizon`` is T.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import exp, inf, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.integrate import solve_ivp
 
 from nfd.parametrization import PARAMETRIZATIONS
 
@@ -87,10 +94,160 @@ def first_step_response(
     return sum(response[role] for role in trainable)
 
 
+def _block_share(horizon: float, depth: float, activation: str) -> float:
+    """r = qT / (1 + qT/L): the hidden layers' response as a multiple of the output layer's, (1 + qT/L)^L."""
+    rate = _energy(activation) * horizon
+    return rate / (1 + rate / depth)
+
+
+def first_step_gap(*, horizon: float = 1.0, depth: float = inf, activation: str = "relu") -> float:
+    """|standard - decoupled| / standard change of the output by one small step of all roles: r / (2 + r).
+
+    qT / (2 + qT) at infinite depth: 1/5 for relu and 1/3 for linear blocks at T = 1, 0 only as T -> 0.
+    """
+    share = _block_share(horizon, depth, activation)
+    return share / (2 + share)
+
+
+def response_ratio(
+    role: str, *, horizon: float = 1.0, depth: float = inf, activation: str = "relu"
+) -> float:
+    """Standard over decoupled :func:`first_step_response` of one role; 1 for "output"."""
+    standard, decoupled = (
+        first_step_response(
+            horizon=horizon,
+            depth=depth,
+            activation=activation,
+            coupling=coupling,
+            trainable=(role,),
+        )
+        for coupling in ("standard", "decoupled")
+    )
+    return standard / decoupled
+
+
+class FirstStepCoupling(NamedTuple):
+    """-sum_l sqrt(T/L) c_l / (eta chi^2) after one small step, by where it comes from.
+
+    ``features``: from the changed h, against the old g; ``gradients``: from the changed g, against the
+    old h; ``block_below``: the part of ``features`` that block l-1 alone adds to c_l.
+    """
+
+    features: float
+    gradients: float
+    block_below: float
+
+
+def first_step_coupling(
+    *,
+    horizon: float = 1.0,
+    depth: float = inf,
+    activation: str = "relu",
+    coupling: str = "standard",
+) -> FirstStepCoupling:
+    """What one small step adds to c_l = <W_l^T g_l, phi(h_{l-1})> / n^{3/2}, summed over depth.
+
+    All roles are trained, and g is that of a fixed chi. Each part is the same in every block but for
+    ``features`` and ``gradients`` of the standard network, which grow and fall linearly with l; their sum is
+    the same in every block (docs/theory.md, section 5).
+    """
+    _check_names("coupling", [coupling], ("standard", "decoupled"))
+    rate = _energy(activation) * horizon
+    # sum_l (qT/L) (1 + qT/L)^(L-1): what W_l adds to the stream times what the stream adds to g_l.
+    base = rate * _growth(horizon, depth, activation, 1) / (1 + rate / depth)
+    if coupling == "decoupled":
+        return FirstStepCoupling(0.0, base, 0.0)
+    share = _block_share(horizon, depth, activation)
+    # Half of the other blocks lie below, and move h_{l-1}; half lie above, and move g_l.
+    others = share * (1 - 1 / depth)
+    half = base * (1 + others / 2)
+    return FirstStepCoupling(features=half, gradients=half, block_below=base * others / depth)
+
+
+def learned_backward_overlap(
+    *,
+    depth: float,
+    horizon: float = 1.0,
+    activation: str = "relu",
+    correction: float = 0.5,
+    coupling: str = "standard",
+) -> float:
+    """-<h_0, d> / (n eta chi^2), where d is what the learned W1 adds to g_0 at the second step.
+
+    Two-layer blocks under depth_mup_corrected, one sample. In every block the learned W1 adds to g a
+    multiple of the stream of one sign, because the copy of W2 that made it passes g back once more; so the
+    overlap grows as L^p in the decoupled network too (docs/theory.md, section 5).
+    """
+    _check_names("coupling", [coupling], ("standard", "decoupled"))
+    hidden = first_step_response(
+        horizon=horizon, depth=depth, activation=activation, coupling=coupling
+    )
+    return depth**correction * hidden
+
+
 def _check_names(key: str, names: Sequence[str], accepted: Sequence[str]) -> None:
     for name in names:
         if name not in accepted:
             raise ValueError(f"{key}: {name!r} is not accepted; choose {', '.join(accepted)}")
+
+
+# --- One sample, the first step, any activation -----------------------------------------------------
+
+Function = Callable[[np.ndarray], np.ndarray]
+# Midpoint rule for the standard normal law. For smooth functions it converges faster than any power of the
+# step, where Gauss-Hermite nodes lie too far apart near 0 once phi saturates; no node lies at relu's kink.
+_NODES = np.arange(-9.975, 10, 0.05)
+_WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
+
+
+class Moments(NamedTuple):
+    """E[phi(h)^2] and E[phi'(h)^2] for Gaussian h; arrays of the shape of the variance."""
+
+    square: np.ndarray
+    slope_square: np.ndarray
+
+
+def moments(phi: Function, dphi: Function, variance: np.ndarray | float) -> Moments:
+    """Both moments by one-dimensional quadrature, for phi and its derivative as elementwise functions.
+
+    Exact for relu, by symmetry; to 1e-12 for tanh, erf and gelu up to a variance of 30.
+    """
+    h = np.sqrt(np.asarray(variance, float))[..., None] * _NODES
+    return Moments(phi(h) ** 2 @ _WEIGHTS, dphi(h) ** 2 @ _WEIGHTS)
+
+
+def one_sample_response(
+    phi: Function,
+    dphi: Function,
+    *,
+    horizon: float = 1.0,
+    depth: float = inf,
+    coupling: str = "standard",
+) -> dict[str, float]:
+    """-df / d(eta chi) of the first step by role, as :func:`first_step_response`, for any activation.
+
+    One sample with |x|^2 = d, one-layer blocks under depth_mup. With A = E[phi^2] and D = E[phi'^2] at
+    variance S, each block adds (T/L) A to S (which ends as the output layer's response) and to the hidden
+    layers' response, and multiplies the responses of all layers below by 1 + (T/L) D if the backward pass
+    uses its matrix. At infinite depth these are differential equations in l/L, solved to 1e-9.
+    """
+    _check_names("coupling", [coupling], ("standard", "decoupled"))
+    shared = coupling == "standard"
+
+    def slope(_: float, state: np.ndarray) -> np.ndarray:
+        variance, input_, hidden = state
+        square, slope_square = moments(phi, dphi, variance)
+        fed_back = shared * slope_square
+        return horizon * np.array([square, fed_back * input_, square + fed_back * hidden])
+
+    state = np.array([1.0, 1.0, 0.0])
+    if depth == inf:
+        state = solve_ivp(slope, (0, 1), state, rtol=1e-10, atol=1e-12).y[:, -1]
+    else:
+        for _ in range(int(depth)):
+            state = state + slope(0.0, state) / depth
+    output, input_, hidden = map(float, state)
+    return {"input": input_, "hidden": hidden, "output": output}
 
 
 # --- Many samples, the first step ----------------------------------------------------------------
@@ -164,6 +321,34 @@ def first_step_change(
     chi = _loss_derivative(np.zeros_like(targets), targets, loss)
     probes = len(probe_inputs)
     return -learning_rate / len(targets) * kernel[:probes, probes:] @ chi
+
+
+def batch_gap(
+    batch_inputs: np.ndarray,
+    batch_targets: np.ndarray,
+    probe_inputs: np.ndarray,
+    *,
+    depth: int,
+    **options: Any,
+) -> float:
+    """Output gap of the first step on a real batch at infinite width, to first order in the rate; no seeds.
+
+    rms over probes and outputs of standard minus decoupled change, over that of the standard change.
+    ``options`` are those of :func:`first_step_change` but for the coupling and the learning rate.
+    """
+    standard, decoupled = (
+        first_step_change(
+            batch_inputs,
+            batch_targets,
+            probe_inputs,
+            depth=depth,
+            learning_rate=1.0,
+            coupling=coupling,
+            **options,
+        )
+        for coupling in ("standard", "decoupled")
+    )
+    return float(np.linalg.norm(standard - decoupled) / np.linalg.norm(standard))
 
 
 def _first_step_kernel(
