@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 ACTIVATE := source $(VENV)/bin/activate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lint nightly test-slurm test-browser bench list slurm lock clean
+.PHONY: help setup reproduce compare record test lint nightly test-slurm test-browser bench list slurm lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,13 @@ setup: $(READY) ## Create the environment .venv (all other targets do it when ne
 
 reproduce: $(READY) ## Regenerate all figures and verdicts (CONFIG=config/cifar10.yaml for the paper's scale)
 	$(ACTIVATE) && snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(ACTIVATE) && python scripts/compare.py --config "$(CONFIG)" --summary
+
+compare: $(READY) ## Compare a run with its record, or two runs: make compare A=figures/seed1 B=figures/seed2
+	@$(ACTIVATE) && python scripts/compare.py $(if $(A),"$(A)") $(if $(B),"$(B)") --config "$(CONFIG)"
+
+record: $(READY) ## Promote the finished run of CONFIG to figures/record/, and renew the numbers in the texts
+	@$(ACTIVATE) && python scripts/keep_record.py --config "$(CONFIG)"
 
 test: $(READY) lint ## Run every check that takes no more than minutes
 	$(ACTIVATE) && pytest -n 2 --dist loadfile

@@ -1,26 +1,35 @@
-"""Copy a run's verdicts, and what made them, to where they can be committed."""
+"""Promote a finished run to the record that is published, and renew the numbers in the texts."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfd.tables import write_text
-from nfd.verdicts import record
+import update_verdicts
+import yaml
+from list_targets import BASE, load
+
+from nfd.experiments import ConfigError
+from nfd.report import ReportError
+from nfd.report.record import keep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, type=json.loads, help="checked config, JSON")
-    parser.add_argument("--claims", required=True, help="table of claims, .csv")
-    parser.add_argument("--tables", nargs="+", required=True, help="tables of results, .parquet")
-    parser.add_argument("--outputs", nargs=2, required=True, help="claims.csv and provenance.json")
+    parser.add_argument("--config", default=BASE, type=Path, help="laid over config/config.yaml")
     arguments = parser.parse_args(argv)
-    claims, provenance = arguments.outputs
-    write_text(claims, Path(arguments.claims).read_text())
-    write_text(provenance, record(arguments.config, arguments.tables))
-    return 0
+    try:
+        config = load(arguments.config)
+    except (OSError, yaml.YAMLError, ConfigError) as error:
+        print(f"error: {arguments.config}: {error}", file=sys.stderr)
+        return 1
+    try:
+        place = keep(Path("figures", config["preset"]), config)
+    except (ReportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{place}: recorded; commit it with README.md and docs/claims.md")
+    return update_verdicts.main([])
 
 
 if __name__ == "__main__":

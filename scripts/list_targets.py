@@ -16,7 +16,8 @@ from snakemake.utils import update_config
 from nfd import experiments
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIMS
-from nfd.reporting import duration, read_costs
+from nfd.report.costs import read_costs
+from nfd.report.text import duration
 
 BASE = Path(__file__).parents[1] / "config" / "config.yaml"
 

@@ -5,7 +5,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from nfd import reporting, tables
+from nfd import tables
+from nfd.report import ReportError, page
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,22 +16,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", required=True, help="the preset's folder of results")
     parser.add_argument("--figures", required=True, help="the preset's folder of figures")
     parser.add_argument("--captions", help="folder of captions, <figure>.rst")
+    parser.add_argument("--record", help="folder of the preset's record, if it has one")
     parser.add_argument("--output", required=True, help="page to write, .html")
     arguments = parser.parse_args(argv)
     try:
-        content = reporting.collect(
+        content = page.collect(
             arguments.config,
             claims=arguments.claims,
             results=arguments.results,
             figures=arguments.figures,
             captions=arguments.captions,
+            record=arguments.record,
         )
-    except (reporting.ReportError, tables.TableError, OSError) as error:
+    except (ReportError, tables.TableError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    page = reporting.render(content)
-    tables.write_text(arguments.output, page)
-    print(f"{arguments.output}: {len(page) / 2**20:.2f} MiB")
+    html = page.render(content)
+    tables.write_text(arguments.output, html)
+    print(f"{arguments.output}: {len(html) / 2**20:.2f} MiB")
     return 0
 
 

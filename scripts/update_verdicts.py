@@ -1,29 +1,37 @@
-"""Write the verdict tables of README.md and docs/claims.md from the records under figures/."""
+"""Write the verdict tables of README.md and docs/claims.md from the records under figures/record/."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nfd.report import ReportError
+from nfd.report.record import RECORDS
+from nfd.report.verdicts import between_markers, claims_appendix, recorded, verdict_table
 from nfd.tables import write_text
-from nfd.verdicts import between_markers, claims_appendix, verdict_table
-
-# Presets whose record is in git: title of the column -> folder.
-PRESETS = {"digits": "figures/laptop", "CIFAR-10 (JPEG)": "figures/cifar10_cpu"}
 
 
 def updated() -> dict[Path, str]:
     """The texts as they should be."""
-    present = {title: at for title, at in PRESETS.items() if Path(at, "claims.csv").exists()}
+    records = recorded(RECORDS)
     tables = {
-        Path("README.md"): verdict_table(present),
-        Path("docs/claims.md"): claims_appendix(present),
+        Path("README.md"): verdict_table(records),
+        Path("docs/claims.md"): claims_appendix(records),
     }
-    return {path: between_markers(path.read_text(), table) for path, table in tables.items()}
+    return {
+        path: between_markers(path.read_text(encoding="utf-8"), table)
+        for path, table in tables.items()
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    for path, text in updated().items():
-        write_text(path, text)
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    try:
+        for path, text in updated().items():
+            write_text(path, text)
+    except (ReportError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

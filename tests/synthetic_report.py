@@ -1,6 +1,7 @@
 """All that a report is made of, invented, with names that try to break out of the page."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from nfd import catalogue, experiments, tables
 from nfd.claims import CLAIM_COLUMNS
 from nfd.evidence import EVIDENCE_COLUMNS
+from nfd.report.record import describe
 
 HOSTILE = (
     '<script>throw new Error("injected")</script><img src=x onerror=alert(1)> "quoted" \'&amp;\''
@@ -70,6 +72,7 @@ def claims() -> pd.DataFrame:
                     "estimate": None if number == 3 else 0.123456 * (number - 1),
                     "ci_low": None if number in (3, 4) else 0.1 * (number - 2),
                     "ci_high": None if number in (3, 4) else 0.15 * number,
+                    "seeds": 5,
                     "rule": "supported if the interval lies within (-0.15, 0.15)",
                     "verdict": VERDICTS[number % 3],
                     "note": HOSTILE if number == 0 else "2 diverged runs left out",
@@ -106,7 +109,7 @@ def picture(text: str) -> str:
 
 
 def make(folder: Path) -> dict[str, Path]:
-    """Write it all under ``folder``; returns the arguments of :func:`nfd.reporting.collect`."""
+    """Write it all under ``folder``; returns the arguments of :func:`nfd.report.page.collect`."""
     results, figures, captions = (folder / name for name in ("results", "figures", "captions"))
     for path in (results / "benchmarks" / "evidence", figures, captions):
         path.mkdir(parents=True)
@@ -119,17 +122,43 @@ def make(folder: Path) -> dict[str, Path]:
         "Loss over ``width``.\n\nSecond <b>paragraph</b>.\n"
     )
     training, limits = experiments.expand(config())
+    written = []
     for kind, jobs in (("runs", training), ("limits", limits)):
         for job in jobs:
-            _table(results / kind / job.experiment / f"{job.name}.parquet", job.experiment)
+            written.append(results / kind / job.experiment / f"{job.name}.parquet")
+            _table(written[-1], job.experiment)
             _benchmark(results / "benchmarks" / kind / job.experiment / f"{job.name}.tsv", 30.5)
     _benchmark(results / "benchmarks" / "runs" / "scaling" / "from_an_earlier_config.tsv", 1e6)
+    describe_run(figures, claims(), config(), written)
     return {
         "claims": results / "claims.csv",
         "results": results,
         "figures": figures,
         "captions": captions,
+        "record": recorded(folder / "record", written),
     }
+
+
+def describe_run(
+    folder: Path, findings: pd.DataFrame, settings: dict[str, Any], written: Sequence[Path] = ()
+) -> None:
+    """Complete a folder of figures to a run that can be compared and recorded."""
+    findings.to_csv(folder / "claims.csv", index=False, encoding="utf-8")
+    text = describe(settings, written, folder)
+    (folder / "provenance.json").write_text(text, encoding="utf-8")
+
+
+def recorded(folder: Path, written: Sequence[Path] = ()) -> Path:
+    """A record that differs: another root seed, one estimate and its verdict, one finding less."""
+    folder.mkdir()
+    for name in DRAWN:
+        evidence(name).to_csv(folder / f"{name}.csv", index=False)
+    findings = claims().iloc[:-1].copy()
+    changed = (findings["id"] == "C6") & findings["decides"]
+    findings.loc[changed, ["estimate", "ci_low", "ci_high"]] = [1.5, 1.3, 1.7]
+    findings.loc[changed, "verdict"] = "contradicted"
+    describe_run(folder, findings, {**config(), "root_seed": 1}, written)
+    return folder
 
 
 def arguments(paths: dict[str, Path]) -> list[str]:

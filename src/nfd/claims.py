@@ -31,6 +31,7 @@ CLAIM_COLUMNS = (
     "estimate",
     "ci_low",
     "ci_high",
+    "seeds",
     "rule",
     "verdict",
     "note",
@@ -170,6 +171,7 @@ class Finding:
     estimate: float = nan
     ci_low: float = nan
     ci_high: float = nan
+    seeds: float = nan
     verdict: str = INCONCLUSIVE
     note: str = ""
 
@@ -257,6 +259,7 @@ def _finding(
         float(estimate),
         float(low),
         float(high),
+        nan if row is None else float(row["seeds"]),
         INCONCLUSIVE if problem else (verdict or rule.verdict)(low, high),
         "; ".join(part for part in (problem, note) if part),
     )

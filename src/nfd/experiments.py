@@ -49,6 +49,8 @@ CONFIG_DEFAULTS: dict[str, Any] = {
     "root_seed": 0,
     "threads_per_job": 1,
 }
+# The folder under figures/ of what is published, which no run may write.
+RECORD = "record"
 BYTES = {"float32": 4, "float64": 8}
 
 # On a CPU a step streams all weights and features of a stack through the cache: beyond about this
@@ -97,6 +99,10 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     if error is not None:
         raise ConfigError(_sentence(error))
     _check_finite("", config)
+    if config["preset"] == RECORD:
+        raise ConfigError(
+            f"config key preset: {RECORD!r} is the folder of the published results; choose another name"
+        )
     checked = {**CONFIG_DEFAULTS, **config}
     shared = {**EXPERIMENT_DEFAULTS, **(config.get("defaults") or {})}
     checked["experiments"] = {

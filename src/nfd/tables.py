@@ -81,9 +81,9 @@ def _umask() -> int:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file in UTF-8 atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 # What numbers depend on, relative to this file. Not the figures: the run itself renews those in git.

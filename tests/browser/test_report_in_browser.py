@@ -2,7 +2,8 @@
 
 ``make test-browser`` runs it, with the packages of requirements.txt and the system's Chromium (Debian:
 ``apt install chromium``; another one: ``CHROMIUM=/path/to/chrome``). Where either is missing, all of it is
-skipped. Reports under results/ are tested too, besides an invented one whose texts are hostile.
+skipped. The report is an invented one whose texts are hostile; with REPORT=results/laptop/report.html that
+one is tested too.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import synthetic_report
 
-from nfd import reporting
+from nfd.report.page import collect, render
 
 WHERE = "run it with `make test-browser`"
 playwright = pytest.importorskip("playwright.sync_api", reason=f"no playwright; {WHERE}")
@@ -31,7 +32,7 @@ FLAGS = (
 )
 SIZES = {"phone": (360, 780), "desktop": (1280, 900)}
 VIEWS = [(size, theme) for size in SIZES for theme in ("light", "dark")]
-REPORTS = sorted(Path(__file__).parents[2].glob("results/*/report.html"))
+REPORTS = [Path(os.environ["REPORT"])] if "REPORT" in os.environ else []
 MOST_BYTES = 5_000_000
 
 
@@ -46,9 +47,9 @@ def browser() -> Iterator["playwright.Browser"]:
 @pytest.fixture(scope="module")
 def invented(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    content = reporting.collect(synthetic_report.config(), **synthetic_report.make(folder))
+    content = collect(synthetic_report.config(), **synthetic_report.make(folder))
     path = folder / "report.html"
-    path.write_text(reporting.render(content))
+    path.write_text(render(content), encoding="utf-8")
     return path
 
 

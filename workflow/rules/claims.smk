@@ -1,10 +1,10 @@
-RECORD = [f"{FIGURES}/claims.csv", f"{FIGURES}/provenance.json"]
+RUN = [f"{FIGURES}/claims.csv", f"{FIGURES}/provenance.json"]
 
 
 rule claims:
     input:
         CLAIMS_TABLE,
-        RECORD,
+        RUN,
 
 
 # Evidence: estimates with intervals, from the tables of runs; figures draw it, claims rest on it.
@@ -64,18 +64,19 @@ rule judge_claims:
         " --output {output.claims:q} > {log:q} 2>&1"
 
 
-# Small copies beside the figures, to be committed with them.
-rule keep_record:
+# Beside the figures, what two runs are compared by. Nothing here writes the record: `make record` does.
+rule describe_run:
     input:
         claims=CLAIMS_TABLE,
+        drawn=expand(f"{FIGURES}/{{figure}}.csv", figure=SHOWN),
         tables=rules.train.input + rules.limits.input,
-        code=source("verdicts"),
+        code=source("report"),
     output:
-        RECORD,
+        RUN,
     log:
-        f"{LOGS}/record.log",
+        f"{LOGS}/describe_run.log",
     benchmark:
-        f"{BENCHMARKS}/record.tsv"
+        f"{BENCHMARKS}/describe_run.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -84,8 +85,9 @@ rule keep_record:
         runtime=10,
     params:
         config=SHOWN_CONFIG,
+        figures=FIGURES,
     message:
-        "Keeping the record"
+        "Describing the run"
     shell:
-        "python scripts/keep_record.py --config {params.config:q} --claims {input.claims:q}"
-        " --tables {input.tables:q} --outputs {output:q} > {log:q} 2>&1"
+        "python scripts/describe_run.py --config {params.config:q} --claims {input.claims:q}"
+        " --tables {input.tables:q} --figures {params.figures:q} > {log:q} 2>&1"

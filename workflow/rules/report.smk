@@ -1,14 +1,18 @@
 REPORT = f"{RESULTS}/report.html"
+RECORD = Path("figures/record", PRESET)
 
 
 rule report_page:
     input:
         claims=CLAIMS_TABLE,
+        run=RUN,
+        record=[path.as_posix() for path in sorted(RECORD.glob("*.csv"))]
+        + [path.as_posix() for path in RECORD.glob("provenance.json")],
         pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
         tables=rules.train.input + rules.limits.input,
         captions=expand("workflow/report/{figure}.rst", figure=SHOWN),
-        code=source("reporting", "claims", "catalogue", "experiments", "parametrization")
-        + [f"src/nfd/templates/report.{kind}" for kind in ("html.j2", "css", "js")],
+        code=source("report", "claims", "catalogue", "experiments", "parametrization")
+        + [f"src/nfd/report/templates/report.{kind}" for kind in ("html.j2", "css", "js")],
     output:
         page=REPORT,
     log:
@@ -25,12 +29,13 @@ rule report_page:
         config=SHOWN_CONFIG,
         results=subpath(output.page, parent=True),
         figures=lambda wildcards: FIGURES,
+        record=f"--record {RECORD}" if RECORD.exists() else "",
     message:
         "Writing the report"
     shell:
         "python scripts/make_report.py --config {params.config:q} --claims {input.claims:q}"
         " --results {params.results:q} --figures {params.figures:q} --captions workflow/report"
-        " --output {output.page:q} > {log:q} 2>&1"
+        " {params.record} --output {output.page:q} > {log:q} 2>&1"
 
 
 # The target's name is what a person asks for; `report:` above is Snakemake's own directive.

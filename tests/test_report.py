@@ -12,8 +12,12 @@ import pandas as pd
 import pytest
 import synthetic_report
 
-from nfd import reporting
 from nfd.claims import overall
+from nfd.report import ReportError
+from nfd.report.figures import read_figure, slim, summarise
+from nfd.report.findings import read_claims
+from nfd.report.page import PAPER, collect, render, security_hash
+from nfd.report.text import duration, number, typeset
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "make_report.py"
 
@@ -53,12 +57,12 @@ def paths(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def content(paths):
-    return reporting.collect(synthetic_report.config(), **paths)
+    return collect(synthetic_report.config(), **paths)
 
 
 @pytest.fixture(scope="module")
 def html(content) -> str:
-    return reporting.render(content)
+    return render(content)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +91,7 @@ def test_nothing_is_loaded_from_anywhere(html, page):
         for name in ("src", "href", "srcset", "data", "poster", "action"):
             address = attributes.get(name) or "#"
             outside = not address.startswith(("#", "data:"))
-            assert not outside or (tag, address) == ("a", reporting.PAPER["url"])
+            assert not outside or (tag, address) == ("a", PAPER["url"])
     assert "@import" not in html
     assert "url(" not in page.text["style"][0]
 
@@ -95,7 +99,7 @@ def test_nothing_is_loaded_from_anywhere(html, page):
 def test_policy_knows_the_pages_own_style_and_script(page):
     policy = next(m["content"] for m in page.attributes("meta") if "http-equiv" in m)
     for kind in ("style", "script"):
-        assert f"{kind}-src '{reporting._hash(page.text[kind][0])}'" in policy
+        assert f"{kind}-src '{security_hash(page.text[kind][0])}'" in policy
 
 
 def test_every_link_inside_the_page_has_its_target(page):
@@ -149,16 +153,16 @@ def test_figures_stand_where_they_belong(page, content):
 
 
 def test_slim_keeps_text_and_rounds_coordinates():
-    slim = reporting.slim(synthetic_report.picture("loss").encode()).decode()
-    assert "loss: 0.0625 &lt; 1" in slim
-    assert 'd="M 10.12 170 L 490.98 10.5"' in slim
-    assert 'viewBox="0 0 504 180.123"' in slim
-    assert "metadata" not in slim
-    assert "made by hand" not in slim
+    slimmed = slim(synthetic_report.picture("loss").encode()).decode()
+    assert "loss: 0.0625 &lt; 1" in slimmed
+    assert 'd="M 10.12 170 L 490.98 10.5"' in slimmed
+    assert 'viewBox="0 0 504 180.123"' in slimmed
+    assert "metadata" not in slimmed
+    assert "made by hand" not in slimmed
 
 
 def test_summary_of_a_figure_holds_every_line():
-    lines = reporting.summarise(synthetic_report.evidence("any"))
+    lines = summarise(synthetic_report.evidence("any"))
     assert [(line.quantity, line.over, line.values) for line in lines] == [
         ("gap", "depth 2–8", "0.500 → 0.125"),
         ("slope", "", "−1 [−1.10, −0.900]"),
@@ -184,6 +188,24 @@ def test_parametrization_table_holds_the_exponents_of_those_used(html, content):
     assert "<td>nL</td>" in cells[1]
 
 
+def test_the_page_says_what_differs_from_the_record(page, content):
+    text = " ".join(" ".join(page.text["section"]).split())
+    changed = "C6 contradicted → inconclusive"
+    assert changed in text
+    assert "Settings that differ (1)" in text
+    assert "1 of 24 observables are in " in text
+    rows = [" ".join(row.split()) for row in page.text["tr"]]
+    assert any("1.50 [1.30, 1.70] 0.494 [0.300, 0.750]" in row for row in rows)
+    # The finding that the record lacks is shown beside nothing, not dropped.
+    assert sum("absent" in row for row in rows) == 1
+
+
+def test_a_preset_without_record_says_so(paths):
+    alone = {name: path for name, path in paths.items() if name != "record"}
+    html = render(collect(synthetic_report.config(), **alone))
+    assert "has no record to compare with" in html
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -199,7 +221,7 @@ def test_parametrization_table_holds_the_exponents_of_those_used(html, content):
     ],
 )
 def test_numbers_have_three_digits(value, text):
-    assert reporting.number(value) == text
+    assert number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -207,11 +229,11 @@ def test_numbers_have_three_digits(value, text):
     [(0.84, "0.8 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (18720, "5 h 12 min")],
 )
 def test_durations_are_readable(seconds, text):
-    assert reporting.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_typeset_sets_exponents_and_escapes_the_rest():
-    text = reporting.typeset("L^-1/2 <b> n^(p-1/2), c_inf >= -0.5; ``a_b^2``")
+    text = typeset("L^-1/2 <b> n^(p-1/2), c_inf >= -0.5; ``a_b^2``")
     assert text == (
         "L<sup>−1/2</sup> &lt;b&gt; n<sup>p−1/2</sup>, c<sub>∞</sub> ≥ −0.5; "
         "<code>a_b<sup>2</sup></code>"
@@ -221,13 +243,13 @@ def test_typeset_sets_exponents_and_escapes_the_rest():
 def test_odd_inputs_are_named(paths, tmp_path):
     table = pd.read_csv(paths["claims"])
     table.drop(columns="rule").to_csv(tmp_path / "short.csv")
-    with pytest.raises(reporting.ReportError, match=r"short\.csv: columns rule are missing"):
-        reporting.read_claims(tmp_path / "short.csv")
+    with pytest.raises(ReportError, match=r"short\.csv: columns rule are missing"):
+        read_claims(tmp_path / "short.csv")
     table.assign(verdict="maybe").to_csv(tmp_path / "odd.csv")
-    with pytest.raises(reporting.ReportError, match=r"'maybe' is not one of supported"):
-        reporting.read_claims(tmp_path / "odd.csv")
-    with pytest.raises(reporting.ReportError, match=r"figure absent cannot be read"):
-        reporting.read_figure("absent", tmp_path, 1, "C1")
+    with pytest.raises(ReportError, match=r"'maybe' is not one of supported"):
+        read_claims(tmp_path / "odd.csv")
+    with pytest.raises(ReportError, match=r"figure absent cannot be read"):
+        read_figure("absent", tmp_path, 1, "C1")
 
 
 def test_command_writes_the_page_or_says_what_is_missing(paths, tmp_path, capsys):
@@ -244,5 +266,5 @@ def test_command_writes_the_page_or_says_what_is_missing(paths, tmp_path, capsys
 
 
 def test_the_report_needs_no_torch():
-    code = "import sys, nfd.reporting; sys.exit('torch' in sys.modules)"
+    code = "import sys, nfd.report.page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,31 +1,35 @@
-"""The record of a run that goes into git, and the verdict tables of README and docs made from it.
+"""The verdict tables of README and docs, made from the record, so that no number is typed by hand."""
 
-``figures/<preset>/claims.csv`` and ``provenance.json`` are small copies of what a run found and of what
-made it; the tables in the texts are generated from them, so that no number is typed by hand.
-"""
-
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from nfd.experiments import config_digest
-from nfd.reporting import ClaimSection, Finding, gather_provenance, read_claims
+from nfd.report.findings import ClaimSection, Finding, read_claims
+from nfd.report.record import CLAIMS_TABLE, read_description
 
 BEGIN, END = "<!-- verdicts: made by scripts/update_verdicts.py -->", "<!-- end of verdicts -->"
+# The preset of `make reproduce`, shown first.
+BASE_PRESET = "laptop"
 
 
-def record(config: Mapping[str, Any], paths: Iterable[str | Path]) -> str:
-    """JSON text: the configuration, its digest, and what the tables at ``paths`` say made them."""
-    facts, count, wall_time = gather_provenance(paths)
-    kept = {
-        "config_digest": config_digest(config),
-        "tables": count,
-        "wall_time_s_summed_over_jobs": round(wall_time, 1),
-        "made_with": {fact.name: dict(fact.values) for fact in facts},
-        "config": config,
-    }
-    return json.dumps(kept, indent=1, sort_keys=True) + "\n"
+@dataclass(frozen=True)
+class Recorded:
+    """The record of a preset: its name, how its data set is called, and its folder."""
+
+    preset: str
+    data: str
+    folder: str
+
+
+def recorded(folder: str | Path) -> list[Recorded]:
+    """The records in ``folder``, that of the laptop preset first, then by name."""
+    found = [_recorded(path.parent) for path in Path(folder).glob(f"*/{CLAIMS_TABLE}")]
+    return sorted(found, key=lambda record: (record.preset != BASE_PRESET, record.preset))
+
+
+def _recorded(folder: Path) -> Recorded:
+    data = read_description(folder)["config"]["dataset"]
+    return Recorded(folder.name, data.get("label") or data["name"], folder.as_posix())
 
 
 def _cell(claim: ClaimSection, folder: str) -> str:
@@ -41,21 +45,24 @@ def _estimate(finding: Finding) -> str:
     return f"{finding.estimate}{interval}"
 
 
-def verdict_table(presets: Mapping[str, str], up: str = "") -> str:
-    """Markdown: one row per claim, one column per preset (title -> folder with its claims.csv)."""
-    columns = {
-        title: {claim.id: claim for claim in read_claims(Path(folder) / "claims.csv")}
-        for title, folder in presets.items()
-    }
-    titles = [f"{title} ([csv]({up}{folder}/claims.csv))" for title, folder in presets.items()]
+def verdict_table(records: Sequence[Recorded]) -> str:
+    """Markdown: one row per claim, one column per record."""
+    columns = [
+        {claim.id: claim for claim in read_claims(Path(record.folder, CLAIMS_TABLE))}
+        for record in records
+    ]
+    titles = [
+        f"{record.data} ([{record.preset}]({record.folder}/{CLAIMS_TABLE}))" for record in records
+    ]
     lines = [
         "| | claim | " + " | ".join(titles) + " |",
         "|---|---|" + "---|" * len(titles),
     ]
-    for identity, claim in next(iter(columns.values())).items():
+    known = {identity: claim for column in reversed(columns) for identity, claim in column.items()}
+    for identity, claim in known.items():
         cells = [
-            _cell(column[identity], up + folder)
-            for column, folder in zip(columns.values(), presets.values(), strict=True)
+            _cell(column[identity], record.folder) if identity in column else "not judged"
+            for column, record in zip(columns, records, strict=True)
         ]
         statement = f"**{claim.name}**: {claim.statement}"
         lines.append(f"| {identity} | {statement} | " + " | ".join(cells) + " |")
@@ -79,12 +86,12 @@ def between_markers(text: str, content: str) -> str:
     return f"{before}{BEGIN}\n\n{content}\n\n{END}{rest.split(END)[1]}"
 
 
-def claims_appendix(presets: Mapping[str, str]) -> str:
-    """Markdown: every finding of every claim, preset by preset."""
+def claims_appendix(records: Iterable[Recorded]) -> str:
+    """Markdown: every finding of every claim, record by record."""
     parts: list[str] = []
-    for title, folder in presets.items():
-        parts.append(f"### {title}")
-        parts += _sections(read_claims(Path(folder) / "claims.csv"))
+    for record in records:
+        parts.append(f"### {record.data}, preset {record.preset}")
+        parts += _sections(read_claims(Path(record.folder, CLAIMS_TABLE)))
     return "\n\n".join(parts)
 
 
