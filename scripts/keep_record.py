@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfd.tables import write_text
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 from nfd.verdicts import record
 
 
@@ -18,10 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--outputs", nargs=2, required=True, help="claims.csv and provenance.json")
     arguments = parser.parse_args(argv)
     claims, provenance = arguments.outputs
-    write_text(claims, Path(arguments.claims).read_text())
+    write_text(claims, Path(arguments.claims).read_text(encoding="utf-8"))
     write_text(provenance, record(arguments.config, arguments.tables))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -16,6 +16,7 @@ from snakemake.utils import update_config
 from nfd import experiments
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIMS
+from nfd.pipeline.script import run_script
 from nfd.reporting import duration, read_costs
 
 BASE = Path(__file__).parents[1] / "config" / "config.yaml"
@@ -36,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def load(path: Path) -> dict[str, Any]:
     """The checked configuration, laid over the base one as ``snakemake --configfile`` does."""
-    config = yaml.safe_load(BASE.read_text())
-    update_config(config, yaml.safe_load(path.read_text()))
+    config = yaml.safe_load(BASE.read_text(encoding="utf-8"))
+    update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
     return experiments.check(config)
 
 
@@ -101,4 +102,4 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from nfd import reporting, tables
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     page = reporting.render(content)
-    tables.write_text(arguments.output, page)
+    write_text(arguments.output, page)
     print(f"{arguments.output}: {len(page) / 2**20:.2f} MiB")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

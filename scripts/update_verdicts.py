@@ -1,10 +1,10 @@
 """Write the verdict tables of README.md and docs/claims.md from the records under figures/."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfd.tables import write_text
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 from nfd.verdicts import between_markers, claims_appendix, verdict_table
 
 # Presets whose record is in git: title of the column -> folder.
@@ -18,7 +18,10 @@ def updated() -> dict[Path, str]:
         Path("README.md"): verdict_table(present),
         Path("docs/claims.md"): claims_appendix(present),
     }
-    return {path: between_markers(path.read_text(), table) for path, table in tables.items()}
+    return {
+        path: between_markers(path.read_text(encoding="utf-8"), table)
+        for path, table in tables.items()
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,4 +31,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -28,7 +28,8 @@ from nfd.catalogue import FIGURES
 from nfd.claims import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
 from nfd.experiments import config_digest, expand
 from nfd.parametrization import PARAMETRIZATIONS, Parametrization
-from nfd.tables import code_version, read_provenance
+from nfd.pipeline.provenance import code_version
+from nfd.tables import read_provenance
 
 PAPER: Mapping[str, str] = {
     "title": "Understanding Scaling Laws in Deep Neural Networks via Feature Learning Dynamics",
@@ -584,7 +585,7 @@ def _home(name: str, sections: Sequence[ClaimSection]) -> str:
 
 def _caption(name: str, captions: str | Path | None) -> str:
     path = Path(captions) / f"{name}.rst" if captions else None
-    return path.read_text() if path and path.exists() else ""
+    return path.read_text(encoding="utf-8") if path and path.exists() else ""
 
 
 def render(content: Mapping[str, Any]) -> str:
