@@ -1,10 +1,15 @@
 # The replication of arXiv:2512.21075, from data to verdicts. README.md shows how to use it.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.19")
 
+# Code, captions and the base configuration are found here; results go into the working directory.
+CHECKOUT = Path(workflow.snakefile).resolve().parent
 
-configfile: "config/config.yaml"
+
+configfile: f"{CHECKOUT}/config/config.yaml"
 
 
 report: "workflow/report/workflow.rst"
