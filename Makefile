@@ -7,33 +7,54 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 READY := $(VENV)/ready
 ACTIVATE := source $(VENV)/bin/activate
+# An environment holds absolute paths: its file `ready` says for which folder it was made, so that one that
+# came along with a copied or moved checkout is made anew. Else the original's code would run.
+belongs_here = test -x $(1)/bin/python && test "$$(cat $(1)/ready 2>/dev/null)" = "$$(pwd -P)"
+# Recipes take CONFIG from the environment, where no shell reads it: its path may hold any sign.
+export CONFIG A B
+# Python's files and pipes are in UTF-8, whatever the locale.
+export PYTHONUTF8 ?= 1
+# Snakemake keeps a cache and asks for a user's name; in a container there may be neither home nor name.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+export XDG_CONFIG_HOME ?= $(CURDIR)/.cache
+endif
+ifneq ($(shell id -un >/dev/null 2>&1 && echo yes),yes)
+export LOGNAME ?= user$(shell id -u)
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce compare record test lint nightly test-slurm test-browser bench list slurm lock clean
+.PHONY: help config-is-there setup reproduce compare record test lint nightly test-slurm test-browser bench list slurm lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+ifneq ($(shell $(call belongs_here,$(VENV)) && echo yes),yes)
+.PHONY: $(READY)
+endif
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(call belongs_here,$(VENV)) || $(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(VENV)/bin/uv pip sync --quiet --python $(VENV) requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(VENV) --no-deps --editable .
-	touch $@
+	pwd -P >$@
 
 setup: $(READY) ## Create the environment .venv (all other targets do it when needed)
 
-reproduce: $(READY) ## Regenerate all figures and verdicts (CONFIG=config/cifar10.yaml for the paper's scale)
-	$(ACTIVATE) && snakemake --cores $(CORES) --configfile $(CONFIG)
-	@$(ACTIVATE) && python scripts/compare.py --config "$(CONFIG)" --summary
+config-is-there:
+	@test -f "$$CONFIG" || { echo "error: CONFIG: there is no file $$CONFIG" >&2; exit 1; }
 
-compare: $(READY) ## Compare a run with its record, or two runs: make compare A=figures/seed1 B=figures/seed2
-	@$(ACTIVATE) && python scripts/compare.py $(if $(A),"$(A)") $(if $(B),"$(B)") --config "$(CONFIG)"
+reproduce: config-is-there $(READY) ## Regenerate all figures and verdicts (CONFIG=config/cifar10.yaml for the paper's scale)
+	$(ACTIVATE) && snakemake --cores $(CORES) --configfile "$$CONFIG"
+	@$(ACTIVATE) && python scripts/compare.py --config "$$CONFIG" --summary
 
-record: $(READY) ## Promote the finished run of CONFIG to figures/record/, and renew the numbers in the texts
-	@$(ACTIVATE) && python scripts/keep_record.py --config "$(CONFIG)"
+compare: config-is-there $(READY) ## Compare a run with its record, or two runs: make compare A=figures/seed1 B=figures/seed2
+	@$(ACTIVATE) && python scripts/compare.py $(if $(A),"$$A") $(if $(B),"$$B") --config "$$CONFIG"
+
+record: config-is-there $(READY) ## Promote the finished run of CONFIG to figures/record/, and renew the numbers in the texts
+	@$(ACTIVATE) && python scripts/keep_record.py --config "$$CONFIG"
 
 test: $(READY) lint ## Run every check that takes no more than minutes
 	$(ACTIVATE) && pytest -n 2 --dist loadfile
@@ -47,11 +68,14 @@ nightly: $(READY) ## Run the long checks too: fifty killed jobs, larger samples
 
 slurm: $(VENV)-slurm/ready ## Create .venv-slurm, the environment plus Snakemake's Slurm plugin
 
+ifneq ($(shell $(call belongs_here,$(VENV)-slurm) && echo yes),yes)
+.PHONY: $(VENV)-slurm/ready
+endif
 $(VENV)-slurm/ready: $(READY) requirements-slurm.lock
-	test -x $(VENV)-slurm/bin/python || $(PYTHON) -m venv $(VENV)-slurm
+	$(call belongs_here,$(VENV)-slurm) || $(PYTHON) -m venv --clear $(VENV)-slurm
 	$(VENV)/bin/uv pip sync --quiet --python $(VENV)-slurm requirements-slurm.lock
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)-slurm --no-deps --editable .
-	touch $@
+	pwd -P >$@
 
 test-slurm: slurm ## Run the smoke preset on a real Slurm on this machine (needs root and Debian's packages)
 	source $(VENV)-slurm/bin/activate && pytest -m slurm tests/workflow
@@ -63,8 +87,8 @@ test-browser: $(READY) ## Open the report in headless Chromium
 bench: $(READY) ## Measure speed and memory against what one would run instead
 	$(ACTIVATE) && python -m benchmarks
 
-list: $(READY) ## Show figures, claims and what each costs
-	$(ACTIVATE) && python scripts/list_targets.py --config $(CONFIG)
+list: config-is-there $(READY) ## Show figures, claims and what each costs
+	$(ACTIVATE) && python scripts/list_targets.py --config "$$CONFIG"
 
 lock: $(READY) ## Refresh requirements.lock and requirements-slurm.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev \

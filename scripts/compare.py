@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from list_targets import BASE, load
+from list_targets import BASE, CHECKOUT, load
 
 from nfd.experiments import ConfigError
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 from nfd.report import ReportError
 from nfd.report.compare import Comparison, compare, lines, read_run, summary
 from nfd.report.record import RECORDS
-from nfd.tables import write_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +50,7 @@ def _compare_two(arguments: argparse.Namespace) -> int:
 
 def _compare_with_record(arguments: argparse.Namespace) -> int:
     preset = load(arguments.config)["preset"]
-    record, run = RECORDS / preset, Path("figures", preset)
+    record, run = CHECKOUT / RECORDS / preset, Path("figures", preset)
     if not record.exists():
         print(
             f"Preset {preset} has no record ({record} is not there), so there is nothing to compare."
@@ -71,4 +72,4 @@ def _show(found: Comparison, same: str, output: Path | None, briefly: bool) -> N
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

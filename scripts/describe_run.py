@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 from nfd.report.record import CLAIMS_TABLE, PROVENANCE, describe
-from nfd.tables import TableError, write_text
+from nfd.tables import TableError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,4 +33,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

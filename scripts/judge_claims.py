@@ -14,6 +14,8 @@ import pandas as pd
 from nfd import tables
 from nfd.claims import CLAIMS, evidence_of, judge, overall
 from nfd.evidence import EVIDENCE, read_evidence
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     findings = [judge(claim, frames) for claim in claims]
     for claim, found in zip(claims, findings, strict=True):
         print(f"{claim.id:>3} {claim.name:<20} {overall(found)}")
-    tables.write_text(arguments.output, pd.concat(findings).to_csv(index=False))
+    write_text(arguments.output, pd.concat(findings).to_csv(index=False))
     return 0
 
 
@@ -56,4 +58,4 @@ def _read_evidence(paths: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

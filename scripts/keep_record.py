@@ -10,6 +10,7 @@ import yaml
 from list_targets import BASE, load
 
 from nfd.experiments import ConfigError
+from nfd.pipeline.script import run_script
 from nfd.report import ReportError
 from nfd.report.record import keep
 
@@ -33,4 +34,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -16,10 +16,12 @@ from snakemake.utils import update_config
 from nfd import experiments
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIMS
+from nfd.pipeline.script import run_script
 from nfd.report.costs import read_costs
 from nfd.report.text import duration
 
-BASE = Path(__file__).parents[1] / "config" / "config.yaml"
+CHECKOUT = Path(__file__).parents[1]
+BASE = CHECKOUT / "config" / "config.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def load(path: Path) -> dict[str, Any]:
     """The checked configuration, laid over the base one as ``snakemake --configfile`` does."""
-    config = yaml.safe_load(BASE.read_text())
-    update_config(config, yaml.safe_load(path.read_text()))
+    config = yaml.safe_load(BASE.read_text(encoding="utf-8"))
+    update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
     return experiments.check(config)
 
 
@@ -102,4 +104,4 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

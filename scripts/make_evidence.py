@@ -8,6 +8,8 @@ import pandas as pd
 
 from nfd import tables
 from nfd.evidence import EVIDENCE
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (tables.TableError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    tables.write_text(arguments.output, frame.to_csv(index=False, float_format="%.8g"))
+    write_text(arguments.output, frame.to_csv(index=False, float_format="%.8g"))
     print(f"{arguments.output}: {len(frame)} rows")
     return 0
 
@@ -37,4 +39,4 @@ def _read(paths: Sequence[str], columns: dict[str, str]) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 from nfd.plotting import FIGURES, FORMATS, Context, save_as
-from nfd.tables import write_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,10 +38,10 @@ def draw(arguments: argparse.Namespace) -> None:
     figure = FIGURES[arguments.figure](evidence, context)
     for path in arguments.outputs:
         if path.suffix == ".csv":
-            write_text(path, arguments.evidence.read_text())
+            write_text(path, arguments.evidence.read_text(encoding="utf-8"))
         else:
             save_as(figure, path)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from nfd import tables
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 from nfd.report import ReportError, page
 
 
@@ -32,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     html = page.render(content)
-    tables.write_text(arguments.output, html)
+    write_text(arguments.output, html)
     print(f"{arguments.output}: {len(html) / 2**20:.2f} MiB")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from nfd.datasets import DataError, prepare, save
+from nfd.pipeline.script import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,4 +39,4 @@ def _settings(text: str) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

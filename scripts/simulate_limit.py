@@ -1,9 +1,9 @@
 """Simulate the infinite-width limit of one job, for all its seeds, and write its tables."""
 
-import sys
 from collections.abc import Sequence
 
 from nfd.command import job_parser, run_job
+from nfd.pipeline.script import run_script
 from nfd.runs import run_limit
 
 
@@ -15,4 +15,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

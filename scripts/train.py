@@ -1,9 +1,9 @@
 """Train all networks of one job (one shape of one experiment) and write their tables."""
 
-import sys
 from collections.abc import Sequence
 
 from nfd.command import job_parser, run_job
+from nfd.pipeline.script import run_script
 from nfd.runs import job_members, run_training
 
 
@@ -14,4 +14,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

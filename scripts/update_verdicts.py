@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nfd.files import write_text
+from nfd.pipeline.script import run_script
 from nfd.report import ReportError
 from nfd.report.record import RECORDS
 from nfd.report.verdicts import between_markers, claims_appendix, recorded, verdict_table
-from nfd.tables import write_text
 
 
 def updated() -> dict[Path, str]:
@@ -36,4 +37,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -1,7 +1,6 @@
 """The tidy-table contract: what breaks it is named, files are whole or absent, provenance survives."""
 
 import json
-import re
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 
 from nfd import tables
+from nfd.pipeline.provenance import provenance
 
 RUN = {
     "experiment": "depth_transfer",
@@ -106,51 +106,6 @@ def test_integers_stored_as_whole_floats_are_integers(tmp_path):
     assert tables.read(tmp_path / "a.parquet").width.tolist() == [64, 64]
 
 
-def test_an_exception_leaves_no_file_and_the_old_one_whole(tmp_path):
-    path = tmp_path / "a.txt"
-
-    def broken():
-        with tables.atomic_path(path) as temporary:
-            temporary.write_text("half a tab")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        broken()
-    assert list(tmp_path.iterdir()) == []
-    tables.write_text(path, "old and whole")
-    with pytest.raises(KeyboardInterrupt):
-        broken()
-    assert list(tmp_path.iterdir()) == [path]
-    assert path.read_text() == "old and whole"
-
-
-def test_the_name_appears_only_when_the_file_is_whole(tmp_path):
-    path = tmp_path / "a.txt"
-    with tables.atomic_path(path) as temporary:
-        temporary.write_text("whole")
-        assert temporary.parent == path.parent  # the same file system, so that renaming is atomic
-        assert temporary.suffix == path.suffix
-        assert not path.exists()
-    assert path.read_text() == "whole"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_who_reads_the_old_file_keeps_it_whole(tmp_path):
-    """The new file takes over the name; it does not overwrite the old one's content."""
-    path = tmp_path / "a.txt"
-    tables.write_text(path, "old and whole")
-    with path.open() as reader:
-        tables.write_text(path, "new")
-        assert reader.read() == "old and whole"
-    assert path.read_text() == "new"
-
-
-def test_files_have_the_permissions_of_any_other_file(tmp_path):
-    (tmp_path / "plain").write_text("")
-    tables.write_text(tmp_path / "atomic", "")
-    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
 def test_a_failed_write_keeps_the_old_table(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     tables.write_results(results(), path, FACTS)
@@ -168,7 +123,7 @@ def test_a_failed_write_keeps_the_old_table(tmp_path, monkeypatch):
 
 def test_provenance_survives_and_says_what_produced_the_file(tmp_path):
     path = tmp_path / "a.parquet"
-    facts = tables.provenance(config_digest="0123", dtype="float32", wall_time_s=1.5)
+    facts = provenance(config_digest="0123", dtype="float32", wall_time_s=1.5)
     tables.write_results(results(), path, facts)
     assert tables.read_provenance(path) == facts
     assert facts["config_digest"] == "0123"
@@ -193,35 +148,6 @@ def test_a_damaged_file_is_named(tmp_path, kept):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(tables.TableError, match=r"none\.parquet"):
         tables.read(tmp_path / "none.parquet")
-
-
-def test_code_is_dirty_when_code_was_changed_not_when_a_run_renewed_its_figures(
-    tmp_path, monkeypatch
-):
-    for name in (
-        "src/nfd/tables.py",
-        "scripts/a.py",
-        "workflow/a.smk",
-        "Snakefile",
-        "figures/a.csv",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("committed")
-
-    def git(*words):
-        author = ("-c", "user.name=a", "-c", "user.email=a@b")
-        subprocess.run(["git", "-C", tmp_path, *author, *words], check=True, capture_output=True)
-
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "all")
-    monkeypatch.setattr(tables, "__file__", str(tmp_path / "src/nfd/tables.py"))
-    commit = tables.code_version()
-    assert re.fullmatch("[0-9a-f]{12}", commit)
-    (tmp_path / "figures/a.csv").write_text("renewed")
-    assert tables.code_version() == commit
-    (tmp_path / "src/nfd/new.py").write_text("")
-    assert tables.code_version() == f"{commit}-dirty"
 
 
 def test_tables_do_not_load_torch():

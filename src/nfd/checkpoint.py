@@ -20,7 +20,7 @@ import torch
 
 from nfd.datasets import PreparedData
 from nfd.experiments import as_argument
-from nfd.tables import atomic_path
+from nfd.files import atomic_path
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nfd import datasets, runs, tables
 from nfd.checkpoint import Checkpoint, Interrupted, job_key
+from nfd.pipeline.provenance import provenance
 
 Settings = Mapping[str, Any]
 
@@ -73,7 +74,7 @@ def run_job(
                     progress=bar.update,
                     checkpoint=checkpoint,
                 )
-            facts = tables.provenance(
+            facts = provenance(
                 dataset=data.label,
                 dataset_digest=data.digest,
                 device=runs.describe_device(device),

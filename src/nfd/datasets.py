@@ -47,6 +47,7 @@ from typing import Any
 
 import numpy as np
 
+from nfd.files import atomic_path
 from nfd.seeds import generator
 
 _TORCHVISION_CLASSES = {
@@ -580,8 +581,6 @@ def save(data: PreparedData, path: str | Path) -> None:
 
     The same data give the same bytes. Raises DataError if the file cannot be written.
     """
-    from nfd.tables import atomic_path  # brings pandas along, which check_settings has no use for
-
     stored = {name: np.asarray(getattr(data, name)) for name in _FIELDS}
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:

@@ -27,8 +27,8 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
+from nfd.files import atomic_path
 from nfd.parametrization import PARAMETRIZATIONS
-from nfd.tables import atomic_path
 
 WIDTH = 7.0  # inches: two columns of a journal
 FORMATS = ("pdf", "png", "svg")

@@ -22,7 +22,7 @@ from jsonschema.exceptions import ValidationError, best_match
 from nfd.closed_form import limit_bytes
 from nfd.parametrization import PARAMETRIZATIONS, ROLES
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).parent / "pipeline" / "config.schema.yaml"
 
 # Settings of an experiment for which neither it nor the config's 'defaults' give a value.
 EXPERIMENT_DEFAULTS: dict[str, Any] = {
@@ -87,7 +87,7 @@ class ConfigError(ValueError):
 
 def load_schema() -> dict[str, Any]:
     """The JSON schema of the configuration."""
-    return yaml.safe_load(SCHEMA.read_text())
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 
 
 def check(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,24 +1,19 @@
-"""The tidy-table contract, atomic writes and provenance.
+"""The tidy-table contract.
 
 Every result is a Parquet file in long form: one row per number, with the columns of
 :data:`IDENTITY` saying which run it belongs to. Writing checks the contract, and the file's metadata
-carries the provenance (:func:`provenance`). A file exists under its name only when it is whole.
+carries the provenance (:mod:`nfd.pipeline.provenance`).
 """
 
 import json
-import os
-import platform
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from nfd.files import atomic_path
 
 # What identifies a run, whether of a network or of the limit (there, width = number of particles).
 IDENTITY: dict[str, str] = {
@@ -53,80 +48,6 @@ OUTPUT_COLUMNS: dict[str, str] = {**IDENTITY, "step": "int64", "outputs": "list"
 
 class TableError(ValueError):
     """A table that breaks the contract; the message names the column or file."""
-
-
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, renamed to it when the block ends without an exception."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
-    )
-    os.close(handle)
-    try:
-        yield Path(temporary)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8 atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-# What numbers depend on, relative to this file. Not the figures: the run itself renews those in git.
-_CODE = (".", "../../scripts", "../../workflow", "../../Snakefile")
-
-
-def code_version() -> str:
-    """Commit of the code, with '-dirty' if it was changed since; 'unknown' outside a git checkout."""
-    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
-    commands = (
-        [*git, "describe", "--always", "--abbrev=12"],
-        [*git, "status", "--porcelain", "--", *_CODE],
-    )
-    try:
-        commit, changes = (
-            subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-            for command in commands
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return commit.strip() + ("-dirty" if changes.strip() else "")
-
-
-def _installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
-
-
-def provenance(**facts: Any) -> dict[str, str]:
-    """What produced a file: code version, Python, package versions, machine, and the given ``facts``.
-
-    Typical facts: config_digest, device, dtype, tf32, wall_time_s, dataset.
-    """
-    versions = {name: _installed(name) for name in ("torch", "numpy", "pandas", "scikit-learn")}
-    base = {
-        "code_version": code_version(),
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-        **versions,
-    }
-    return {**base, **{key: str(value) for key, value in facts.items()}}
 
 
 def _checked(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:

@@ -32,7 +32,7 @@ rule gather_evidence:
     message:
         "Gathering the evidence of {wildcards.figure}"
     shell:
-        "python scripts/make_evidence.py --figure {wildcards.figure} --tables {input.tables:q}"
+        "python {SCRIPTS:q}/make_evidence.py --figure {wildcards.figure} --tables {input.tables:q}"
         " --outputs {input.outputs:q} --output {output.evidence:q} > {log:q} 2>&1"
 
 
@@ -60,7 +60,7 @@ rule judge_claims:
     message:
         "Judging the claims"
     shell:
-        "python scripts/judge_claims.py --evidence {input.evidence:q}"
+        "python {SCRIPTS:q}/judge_claims.py --evidence {input.evidence:q}"
         " --output {output.claims:q} > {log:q} 2>&1"
 
 
@@ -89,5 +89,5 @@ rule describe_run:
     message:
         "Describing the run"
     shell:
-        "python scripts/describe_run.py --config {params.config:q} --claims {input.claims:q}"
+        "python {SCRIPTS:q}/describe_run.py --config {params.config:q} --claims {input.claims:q}"
         " --tables {input.tables:q} --figures {params.figures:q} > {log:q} 2>&1"

@@ -1,10 +1,26 @@
 # What all rules share: the checked configuration, the list of jobs, and every path.
-from pathlib import Path
+import os
+import shlex
+import sys
 
 from snakemake.exceptions import WorkflowError
 
+# This process and every job run the checkout's own code, whatever the environment has installed, and
+# jobs run on the Python that runs Snakemake.
+SOURCES = f"{CHECKOUT}/src"
+sys.path.insert(0, SOURCES)
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(SOURCES)}; ")
+
+import nfd
 from nfd import catalogue, experiments, progress
 from nfd.datasets import DataError, check_settings
+
+if not Path(nfd.__file__).is_relative_to(SOURCES):
+    raise WorkflowError(
+        f"the code of {Path(nfd.__file__).parent} is loaded already, and is not that of {CHECKOUT}; "
+        "start snakemake in a process of its own"
+    )
 
 try:
     CONFIG = experiments.check(config)
@@ -46,6 +62,19 @@ wildcard_constraints:
 ON_GPU = experiments.wants_gpu(CONFIG["device"])
 
 
+def in_checkout(path):
+    """A file of the checkout as jobs name it.
+
+    The name is relative where the checkout is the working directory, so that nothing reruns when it moves.
+    """
+    return path if Path.cwd() == CHECKOUT else f"{CHECKOUT}/{path}"
+
+
+# Named in the commands' templates, whose text is what Snakemake compares: where they lie reruns nothing.
+SCRIPTS = in_checkout("scripts")
+CAPTIONS = in_checkout("workflow/report")
+
+
 def source(*modules):
     """Files of the package that a rule's numbers depend on; Snakemake compares their content.
 
@@ -53,9 +82,9 @@ def source(*modules):
     """
     files = []
     for module in modules:
-        inside = sorted(Path("src/nfd", module).glob("*.py"))
-        files += map(str, inside) if inside else [f"src/nfd/{module}.py"]
-    return files
+        inside = sorted(path.name for path in Path(SOURCES, "nfd", module).glob("*.py"))
+        files += [f"{module}/{name}" for name in inside] or [f"{module}.py"]
+    return [in_checkout(f"src/nfd/{file}") for file in files]
 
 
 def training_job(wildcards):

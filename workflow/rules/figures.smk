@@ -34,6 +34,6 @@ rule draw_figure:
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "python scripts/make_figure.py --figure {wildcards.figure} --evidence {input.evidence:q}"
+        "python {SCRIPTS:q}/make_figure.py --figure {wildcards.figure} --evidence {input.evidence:q}"
         " --label {params.label:q} --preset {params.preset} --digest {params.digest}"
         " --outputs {output:q} > {log:q} 2>&1"

@@ -1,5 +1,5 @@
 REPORT = f"{RESULTS}/report.html"
-RECORD = Path("figures/record", PRESET)
+RECORD = Path(in_checkout(f"figures/record/{PRESET}"))
 
 
 rule report_page:
@@ -10,9 +10,12 @@ rule report_page:
         + [path.as_posix() for path in RECORD.glob("provenance.json")],
         pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
         tables=rules.train.input + rules.limits.input,
-        captions=expand("workflow/report/{figure}.rst", figure=SHOWN),
+        captions=[f"{CAPTIONS}/{figure}.rst" for figure in SHOWN],
         code=source("report", "claims", "catalogue", "experiments", "parametrization")
-        + [f"src/nfd/report/templates/report.{kind}" for kind in ("html.j2", "css", "js")],
+        + [
+            in_checkout(f"src/nfd/report/templates/report.{kind}")
+            for kind in ("html.j2", "css", "js")
+        ],
     output:
         page=REPORT,
     log:
@@ -33,8 +36,8 @@ rule report_page:
     message:
         "Writing the report"
     shell:
-        "python scripts/make_report.py --config {params.config:q} --claims {input.claims:q}"
-        " --results {params.results:q} --figures {params.figures:q} --captions workflow/report"
+        "python {SCRIPTS:q}/make_report.py --config {params.config:q} --claims {input.claims:q}"
+        " --results {params.results:q} --figures {params.figures:q} --captions {CAPTIONS:q}"
         " {params.record} --output {output.page:q} > {log:q} 2>&1"
 
 

@@ -18,13 +18,13 @@ from markupsafe import Markup
 
 from nfd.experiments import config_digest, expand
 from nfd.parametrization import PARAMETRIZATIONS, Parametrization
+from nfd.pipeline.provenance import code_version
 from nfd.report.compare import Comparison, compare, read_run, rows, summary
 from nfd.report.costs import Cost, read_costs
 from nfd.report.figures import FigureBlock, drawn_figures, figure_blocks
 from nfd.report.findings import VERDICTS, ClaimSection, read_claims
 from nfd.report.record import Fact, gather_provenance, provenance_warnings
 from nfd.report.text import duration, memory, typeset
-from nfd.tables import code_version
 
 PAPER: Mapping[str, str] = {
     "title": "Understanding Scaling Laws in Deep Neural Networks via Feature Learning Dynamics",

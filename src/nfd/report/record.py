@@ -18,10 +18,11 @@ from typing import Any
 
 from nfd.claims import CLAIMS
 from nfd.experiments import config_digest
+from nfd.pipeline.provenance import code_version
 from nfd.report import ReportError
 from nfd.report.figures import drawn_figures
 from nfd.report.findings import read_claims
-from nfd.tables import code_version, read_provenance
+from nfd.tables import read_provenance
 
 RECORDS = Path("figures/record")
 CLAIMS_TABLE, PROVENANCE = "claims.csv", "provenance.json"
