@@ -32,13 +32,13 @@ rule report_page:
         config=SHOWN_CONFIG,
         results=subpath(output.page, parent=True),
         figures=lambda wildcards: FIGURES,
-        record=f"--record {RECORD}" if RECORD.exists() else "",
+        record=RECORD.as_posix() if RECORD.exists() else "",
     message:
         "Writing the report"
     shell:
         "python {SCRIPTS:q}/make_report.py --config {params.config:q} --claims {input.claims:q}"
         " --results {params.results:q} --figures {params.figures:q} --captions {CAPTIONS:q}"
-        " {params.record} --output {output.page:q} > {log:q} 2>&1"
+        " --record {params.record:q} --output {output.page:q} > {log:q} 2>&1"
 
 
 # The target's name is what a person asks for; `report:` above is Snakemake's own directive.
