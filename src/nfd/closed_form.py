@@ -147,9 +147,9 @@ def first_step_coupling(
 ) -> FirstStepCoupling:
     """What one small step adds to c_l = <W_l^T g_l, phi(h_{l-1})> / n^{3/2}, summed over depth.
 
-    All roles are trained, and g is that of a fixed chi. Each part is the same in every block but for
-    ``features`` and ``gradients`` of the standard network, which grow and fall linearly with l; their sum is
-    the same in every block (docs/theory.md, section 5).
+    All roles are trained, and g is that of a fixed chi. In the standard network ``features`` grow and
+    ``gradients`` fall linearly with l; their sum is the same in every block, and so are the decoupled
+    network's ``gradients`` (docs/theory.md, section 5).
     """
     _check_names("coupling", [coupling], ("standard", "decoupled"))
     rate = _energy(activation) * horizon

@@ -1,0 +1,43 @@
+"""What docs/claims.md says about the recorded runs is what their provenance says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+RECORDS = {
+    record["config"]["preset"]: record["config"]["experiments"]
+    for path in (ROOT / "figures").rglob("provenance.json")
+    for record in [json.loads(path.read_text(encoding="utf-8"))]
+}
+
+
+def read_at() -> dict[str, dict[str, str]]:
+    """Preset -> experiment -> cell of the table of where each verdict was read."""
+    section = TEXT.split("## Where each verdict was read")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    cells: dict[str, dict[str, str]] = {"laptop": {}, "cifar10_cpu": {}}
+    for _, experiment, digits, cifar10 in rows[2:]:
+        cells["laptop"][experiment.strip(" `")] = digits
+        cells["cifar10_cpu"][experiment.strip(" `")] = cifar10
+    return cells
+
+
+@pytest.mark.parametrize("preset", ["laptop", "cifar10_cpu"])
+def test_the_table_of_where_verdicts_were_read_is_that_of_the_record(preset):
+    for name, cell in read_at()[preset].items():
+        experiment = RECORDS[preset][name]
+        assert int(re.search(r"step (\d+)", cell)[1]) == experiment["steps"], name
+        for key, letter in (("widths", "n"), ("depths", "L")):
+            sizes = [size for grid in experiment["grids"] for size in grid[key]]
+            first, last = re.search(rf"\b{letter} = (\d+)(?: to (\d+))?", cell).groups()
+            assert int(first) == min(sizes), (name, letter)
+            assert int(last or first) == max(sizes), (name, letter)
+
+
+def test_every_experiment_that_decides_is_in_the_table():
+    read = set(read_at()["laptop"])
+    assert read == set(RECORDS["laptop"]) - {"correction_exponent"}  # lists C11's other exponents
