@@ -1,10 +1,11 @@
 # What all rules share: the checked configuration, the list of jobs, and every path.
-from pathlib import Path
+import os
 
 from snakemake.exceptions import WorkflowError
 
 from nfd import catalogue, experiments, progress
 from nfd.datasets import DataError, check_settings
+from nfd.pipeline import code
 
 try:
     CONFIG = experiments.check(config)
@@ -46,16 +47,17 @@ wildcard_constraints:
 ON_GPU = experiments.wants_gpu(CONFIG["device"])
 
 
-def source(*modules):
-    """Files of the package that a rule's numbers depend on; Snakemake compares their content.
+def code_of(script):
+    """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing."""
+    try:
+        return code.digest(f"scripts/{script}.py")
+    except code.HiddenCodeError as error:
+        raise WorkflowError(str(error)) from None
 
-    A subpackage stands for all its modules.
-    """
-    files = []
-    for module in modules:
-        inside = sorted(Path("src/nfd", module).glob("*.py"))
-        files += map(str, inside) if inside else [f"src/nfd/{module}.py"]
-    return files
+
+def sources_of(script):
+    """A script and all files of the package that it loads; inputs, so that texts in them count."""
+    return [f"scripts/{script}.py", *map(os.path.relpath, code.modules_of(f"scripts/{script}.py"))]
 
 
 def training_job(wildcards):
