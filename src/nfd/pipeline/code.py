@@ -32,6 +32,7 @@ HARMLESS: dict[str, str] = {
     "nfd.experiments.CPU_STACK_BYTES": "how many networks are stacked changes no number",
     "nfd.experiments.TrainingJob": "asked for how many networks to stack, which changes no number",
     "nfd.pipeline.code": "says what others depend on",
+    "nfd.pipeline.store": "gives back what was put in, or nothing",
     "nfd.tables.atomic_path": "a file is whole or not there",
     "nfd.tables.provenance": "says what made a table, and is in none of its numbers",
 }
