@@ -29,8 +29,6 @@ State = dict[str, Any]
 INTERVAL_S = 60.0
 # Saving may take this share of the time, so a stack of many GB is saved less often than once a minute.
 SHARE = 0.05
-# Modules that a job's numbers depend on: those the rules of workflow/rules list as its code.
-CODE = ("parametrization", "resnet", "training", "probes", "gaussian", "limit", "runs", "seeds")
 
 
 class Interrupted(Exception):
@@ -41,15 +39,15 @@ class Interrupted(Exception):
         self.exit_code = 128 + number
 
 
-def job_key(experiment: str, settings: Mapping[str, Any], data: PreparedData, device: str) -> str:
-    """Digest of all that the bits of a job's numbers depend on."""
+def job_key(
+    experiment: str, settings: Mapping[str, Any], data: PreparedData, device: str, code: str
+) -> str:
+    """Digest of all that the bits of a job's numbers depend on; ``code`` is its code's digest."""
     sha = hashlib.sha256(as_argument(settings).encode())
     scaling = data.channel_mean.tolist(), data.scale
     sizes = len(data.train_labels), len(data.test_labels)
-    for fact in (experiment, data.digest, sizes, scaling, device, torch.__version__):
+    for fact in (experiment, data.digest, sizes, scaling, device, torch.__version__, code):
         sha.update(f"\n{fact}".encode())
-    for module in CODE:
-        sha.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return sha.hexdigest()
 
 

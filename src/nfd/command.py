@@ -16,6 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nfd import datasets, runs, tables
 from nfd.checkpoint import Checkpoint, Interrupted, job_key
+from nfd.pipeline import code
 from nfd.pipeline.provenance import provenance
 
 Settings = Mapping[str, Any]
@@ -58,7 +59,8 @@ def run_job(
         device = "cuda" if arguments.gpus else "cpu"
         device = runs.use_device(device, arguments.threads, settings["tf32"])
         data = datasets.load(arguments.data)
-        key = job_key(arguments.experiment, settings, data, runs.describe_device(device))
+        numerics = code.digest(run, datasets.load)
+        key = job_key(arguments.experiment, settings, data, runs.describe_device(device), numerics)
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
         # Heeded to the end: a signal that comes after the last step lets the tables be written.
         with checkpoint.heeding_signals():

@@ -83,26 +83,54 @@ def test_a_caption_reruns_no_training(smoke):
     assert planned == ["report_page"]
 
 
+@pytest.mark.parametrize(
+    "module", ["training", "limit", "datasets", "evidence/transfer", "drawing"]
+)
+def test_comments_and_docstrings_of_the_code_rerun_no_more_than_the_report(smoke, module):
+    path = f"src/nfd/{module}.py"
+    with (
+        edited(smoke, path, '"""', '"""Edited. '),
+        edited(smoke, path, "\nfrom ", "\n# Edited.\nfrom "),
+    ):
+        planned = smoke.planned()
+    assert set(planned) <= {"report_page"}
+
+
 def test_the_code_of_figures_reruns_figures_only(smoke):
-    with edited(smoke, "src/nfd/plotting.py", '"""', '"""Edited. '):
+    with edited(smoke, "src/nfd/plotting.py", '"SGD"', '"S.G.D."'):
         planned = Counter(smoke.planned())
     assert planned.pop("draw_figure") == len(catalogue.FIGURES)
     assert set(planned) <= {"report_page"}
 
 
-@pytest.mark.parametrize("module", ["contract", "transfer"])
-def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module):
-    with edited(smoke, f"src/nfd/evidence/{module}.py", '"""', '"""Edited. '):
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("contract", '"input+hidden_2+output"', '"all"'),
+        ("transfer", "if data.empty", "if not data.empty"),
+    ],
+)
+def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module, old, new):
+    with edited(smoke, f"src/nfd/evidence/{module}.py", old, new):
         planned = Counter(smoke.planned())
     assert planned.pop("gather_evidence") == len(catalogue.FIGURES)
     assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
 
 
 def test_the_code_of_training_reruns_training(smoke):
-    with edited(smoke, "src/nfd/training.py", '"""', '"""Edited. '):
+    with edited(smoke, "src/nfd/training.py", "DIVERGENCE_FACTOR = 100", "DIVERGENCE_FACTOR = 90"):
         planned = Counter(smoke.planned("train"))
     trained = list((smoke.folder / "results/smoke/runs").rglob("*.outputs.parquet"))
     assert planned == {"train_networks": len(trained)}
+
+
+def test_the_code_of_limits_reruns_limits_only(smoke):
+    with edited(smoke, "src/nfd/gaussian.py", "\ndef ", "\nEDITED = 1\n\ndef "):
+        assert smoke.planned("train", "limits") == []
+    with edited(smoke, "src/nfd/limit.py", "1 - phi**2", "1 + phi**2"):
+        planned = Counter(smoke.planned("train", "limits"))
+    simulated = list((smoke.folder / "results/smoke/limits").rglob("*.outputs.parquet"))
+    assert planned == {"simulate_limit": len(simulated)}
 
 
 def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):

@@ -16,7 +16,6 @@ rule gather_evidence:
             for name in catalogue.FIGURES[wildcards.figure].experiments
             for path in outputs_of(name)
         ],
-        code=source("evidence", "scaling", "closed_form", "parametrization"),
     output:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
     log:
@@ -29,6 +28,8 @@ rule gather_evidence:
     resources:
         mem_mb=4000,
         runtime=20,
+    params:
+        code=code_of("make_evidence"),
     message:
         "Gathering the evidence of {wildcards.figure}"
     shell:
@@ -39,7 +40,6 @@ rule gather_evidence:
 rule judge_claims:
     input:
         evidence=expand(f"{RESULTS}/evidence/{{figure}}.csv", figure=SHOWN),
-        code=source("claims", "scaling", "catalogue"),
     output:
         claims=report(
             CLAIMS_TABLE,
@@ -57,6 +57,8 @@ rule judge_claims:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=code_of("judge_claims"),
     message:
         "Judging the claims"
     shell:
@@ -70,7 +72,6 @@ rule describe_run:
         claims=CLAIMS_TABLE,
         drawn=expand(f"{FIGURES}/{{figure}}.csv", figure=SHOWN),
         tables=rules.train.input + rules.limits.input,
-        code=source("report"),
     output:
         RUN,
     log:
@@ -84,6 +85,7 @@ rule describe_run:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code_of("describe_run"),
         config=SHOWN_CONFIG,
         figures=FIGURES,
     message:

@@ -15,6 +15,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(SOURCES)}; ")
 import nfd
 from nfd import catalogue, experiments, progress
 from nfd.datasets import DataError, check_settings
+from nfd.pipeline import code
 
 if not Path(nfd.__file__).is_relative_to(SOURCES):
     raise WorkflowError(
@@ -75,16 +76,19 @@ SCRIPTS = in_checkout("scripts")
 CAPTIONS = in_checkout("workflow/report")
 
 
-def source(*modules):
-    """Files of the package that a rule's numbers depend on; Snakemake compares their content.
+def code_of(script):
+    """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing."""
+    try:
+        return code.digest(f"{CHECKOUT}/scripts/{script}.py")
+    except code.HiddenCodeError as error:
+        raise WorkflowError(str(error)) from None
 
-    A subpackage stands for all its modules.
-    """
-    files = []
-    for module in modules:
-        inside = sorted(path.name for path in Path(SOURCES, "nfd", module).glob("*.py"))
-        files += [f"{module}/{name}" for name in inside] or [f"{module}.py"]
-    return [in_checkout(f"src/nfd/{file}") for file in files]
+
+def sources_of(script):
+    """A script and all files of the package that it loads; inputs, so that texts in them count."""
+    modules = code.modules_of(f"{CHECKOUT}/scripts/{script}.py")
+    files = [f"scripts/{script}.py", *(path.relative_to(CHECKOUT).as_posix() for path in modules)]
+    return [in_checkout(file) for file in files]
 
 
 def training_job(wildcards):

@@ -4,8 +4,6 @@ rule data:
 
 
 rule prepare_data:
-    input:
-        code=source("datasets", "seeds"),
     output:
         data=DATA,
     log:
@@ -20,6 +18,7 @@ rule prepare_data:
         mem_mb=4000,
         runtime=60,
     params:
+        code=code_of("prepare_data"),
         settings=experiments.as_argument(CONFIG["dataset"]),
     message:
         f"Preparing the data set {CONFIG['dataset']['name']}"

@@ -6,7 +6,6 @@ rule figures:
 rule draw_figure:
     input:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
-        code=source("plotting", "drawing", "parametrization"),
     output:
         pdf=f"{FIGURES}/{{figure}}.pdf",
         png=f"{FIGURES}/{{figure}}.png",
@@ -28,6 +27,7 @@ rule draw_figure:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code_of("make_figure"),
         label=CONFIG["dataset"].get("label") or CONFIG["dataset"]["name"],
         preset=PRESET,
         digest=experiments.config_digest(CONFIG),

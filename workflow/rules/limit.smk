@@ -6,7 +6,6 @@ rule limits:
 rule simulate_limit:
     input:
         data=DATA,
-        code=source("parametrization", "resnet", "training", "gaussian", "limit", "runs", "seeds"),
     output:
         results=f"{RESULTS}/limits/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/limits/{{experiment}}/{{job}}.outputs.parquet",
@@ -22,6 +21,7 @@ rule simulate_limit:
         runtime=lambda wildcards, attempt: attempt * limit_job(wildcards).runtime_min,
         gpu=int(ON_GPU),
     params:
+        code=code_of("simulate_limit"),
         settings=lambda wildcards: experiments.as_argument(limit_job(wildcards).settings),
     message:
         "Simulating the limit of {wildcards.experiment}: {wildcards.job}"

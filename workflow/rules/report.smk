@@ -11,7 +11,7 @@ rule report_page:
         pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
         tables=rules.train.input + rules.limits.input,
         captions=[f"{CAPTIONS}/{figure}.rst" for figure in SHOWN],
-        code=source("report", "claims", "catalogue", "experiments", "parametrization")
+        code=sources_of("make_report")
         + [
             in_checkout(f"src/nfd/report/templates/report.{kind}")
             for kind in ("html.j2", "css", "js")

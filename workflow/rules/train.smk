@@ -8,7 +8,6 @@ rule train:
 rule train_networks:
     input:
         data=DATA,
-        code=source("parametrization", "resnet", "training", "probes", "runs", "seeds"),
     output:
         results=f"{RESULTS}/runs/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/runs/{{experiment}}/{{job}}.outputs.parquet",
@@ -24,6 +23,7 @@ rule train_networks:
         runtime=lambda wildcards, attempt: attempt * training_job(wildcards).runtime_min,
         gpu=int(ON_GPU),
     params:
+        code=code_of("train"),
         settings=lambda wildcards: experiments.as_argument(training_job(wildcards).settings),
     message:
         "Training {wildcards.experiment}: {wildcards.job}"

@@ -1,1 +1,1 @@
-"""From a configuration to tables of results: jobs, what runs them, and what they say about themselves."""
+"""From a configuration to tables: jobs, what they depend on, and what has been computed before."""

@@ -1,0 +1,243 @@
+"""A store of single trained networks and single limit simulations, so that nothing is computed twice.
+
+The numbers of a network depend on its own settings and seed, on the samples, and on the code; so each is
+kept under an *address*, the SHA-256 of all these (:class:`Origin`), whichever experiment, preset or working
+directory asked for it. A job computes what the store lacks. Deleting the store costs time and nothing else.
+
+It is a folder of Parquet files in long form, one row per number, with the columns :data:`COLUMNS`. Each
+holds the networks that one job has added, is written beside and renamed, and is never changed; its name is
+the SHA-256 of its content. So any number of jobs may read and write at once, on a shared file system too,
+without a server and without locks, and a part that is truncated or tampered with is noticed: it is named
+in the log, set aside as ``*.damaged``, and its networks are computed anew. docs/store.md shows queries.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nfd.datasets import PreparedData
+from nfd.experiments import as_argument
+from nfd.tables import IDENTITY, RESULT_COLUMNS, atomic_path
+
+log = logging.getLogger(__name__)
+
+# A network's rows: its address, all that the address stands for as JSON, what identifies it, its numbers.
+# 'outputs' (samples x classes, flat) is filled in rows of the metric 'outputs', whose value is NaN.
+_IDENTITY = [name for name in IDENTITY if name != "experiment"]
+_NUMBERS = [name for name in RESULT_COLUMNS if name not in IDENTITY]
+COLUMNS: tuple[str, ...] = ("address", "origin", *_IDENTITY, *_NUMBERS, "outputs")
+_TYPES = {"string": pa.string(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
+_SCHEMA = pa.schema(
+    [("address", pa.string()), ("origin", pa.string())]
+    + [(name, _TYPES[RESULT_COLUMNS[name]]) for name in (*_IDENTITY, *_NUMBERS)]
+    + [("outputs", pa.list_(pa.float32()))]
+)
+# What killed writers left behind may be removed after this time.
+_ABANDONED_S = 24 * 3600
+
+
+class StoreError(ValueError):
+    """A file that is no part of a store; the message names it and says what would be accepted."""
+
+
+def default_folder() -> Path:
+    """The environment variable NFD_STORE, or work/store in the working directory."""
+    return Path(os.environ.get("NFD_STORE") or "work/store")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All that the numbers of a job depend on besides its settings.
+
+    ``samples`` is :func:`samples_digest` of the data, ``code`` a :func:`nfd.pipeline.code.digest`,
+    ``device`` the kind, 'cpu' or 'cuda'. Of torch and numpy the minor version counts, '2.9'.
+    """
+
+    samples: str
+    code: str
+    device: str
+    torch: str = ".".join(version("torch").split(".")[:2])
+    numpy: str = ".".join(version("numpy").split(".")[:2])
+
+    def of(self, settings: Mapping[str, Any]) -> str:
+        """Canonical text of this and the settings of a job of one network."""
+        return as_argument({**asdict(self), "settings": settings})
+
+
+def address_of(origin: str) -> str:
+    """Where the network with this :meth:`Origin.of` is kept."""
+    return hashlib.sha256(origin.encode()).hexdigest()
+
+
+def samples_digest(data: PreparedData) -> str:
+    """SHA-256 of the images, their labels and their scaling, as networks see them."""
+    sha = hashlib.sha256(f"{len(data.classes)} {data.scale!r} {data.train_pixels.shape}".encode())
+    arrays = (data.channel_mean, data.train_pixels, data.train_labels)
+    for array in (*arrays, data.test_pixels, data.test_labels):
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
+
+
+class Store:
+    """The networks kept in ``folder``; it is made when the first ones are added."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._addresses: dict[Path, frozenset[str]] = {}  # parts never change
+
+    def missing(self, addresses: Iterable[str]) -> list[str]:
+        """Those of ``addresses`` at which nothing is kept, in their order."""
+        kept = frozenset().union(*(held for _, held in self._parts()))
+        return [address for address in addresses if address not in kept]
+
+    def load(self, addresses: Collection[str]) -> pd.DataFrame:
+        """Rows (:data:`COLUMNS`) of those of ``addresses`` that are kept; a network's in their order."""
+        wanted, found = set(addresses), []
+        for path, held in self._parts():
+            if not held & wanted:
+                continue
+            table = self._read(path)
+            if table is not None:
+                rows = table.to_pandas()
+                found.append(rows[rows["address"].isin(held & wanted)])
+                wanted -= held
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(COLUMNS))
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Keep the networks of ``rows`` (:data:`COLUMNS`; all of a network's rows at once)."""
+        if len(rows):
+            self._write(rows)
+
+    def sizes(self) -> pd.DataFrame:
+        """One row per part: path, bytes, number of networks and simulations in it."""
+        parts = [(str(path), path.stat().st_size, len(held)) for path, held in self._parts()]
+        return pd.DataFrame(parts, columns=["part", "bytes", "networks"])
+
+    def addresses(self) -> set[str]:
+        """All addresses at which something is kept."""
+        return set().union(*(held for _, held in self._parts()))
+
+    def keep_only(self, addresses: Collection[str]) -> int:
+        """Drop all but ``addresses``, second copies too; returns how many networks are gone.
+
+        A job that reads meanwhile may miss a network and compute it. Files that killed writers left
+        behind a day ago are removed, and damaged ones.
+        """
+        wanted, dropped = set(addresses), self.addresses() - set(addresses)
+        for path, held in self._parts():
+            if not held <= wanted:
+                table = self._read(path)
+                if table is None:
+                    continue
+                rows = table.to_pandas()
+                self.add(rows[rows["address"].isin(wanted)])
+                path.unlink(missing_ok=True)
+            wanted -= held
+        for path in [*self.folder.glob("*.damaged"), *self.folder.glob(".*.parquet")]:
+            if path.suffix == ".damaged" or path.stat().st_mtime < time() - _ABANDONED_S:
+                path.unlink(missing_ok=True)
+        return len(dropped)
+
+    def export(self, addresses: Collection[str], path: str | Path) -> int:
+        """Write the networks at ``addresses`` to one file; returns how many there are."""
+        rows = self.load(addresses)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(_as_parquet(rows, level=19))
+        return rows["address"].nunique()
+
+    def import_from(self, path: str | Path) -> int:
+        """Add the networks of an exported file that are not here; returns how many that are.
+
+        Raises StoreError if it is another file, or a network in it does not stand at its address.
+        """
+        try:
+            table = pq.ParquetFile(path).read()
+        except (pa.ArrowException, OSError) as error:
+            raise StoreError(
+                f"{path} is not a Parquet file that 'export' wrote: {error}"
+            ) from error
+        if table.schema.names != list(COLUMNS):
+            raise StoreError(f"{path}: its columns are not those of a store, {', '.join(COLUMNS)}")
+        rows = table.to_pandas()
+        for address, origin in (
+            rows[["address", "origin"]].drop_duplicates().itertuples(index=False)
+        ):
+            if address != address_of(origin):
+                raise StoreError(f"{path}: {address} is not the address of {origin}")
+        new = self.missing(rows["address"].unique())
+        self.add(rows[rows["address"].isin(new)])
+        return len(new)
+
+    # ---- parts
+
+    def _parts(self) -> Iterator[tuple[Path, frozenset[str]]]:
+        """(part, addresses in it) of all whole parts, by name; footers only are read."""
+        for path in sorted(self.folder.glob("[!.]*.parquet")):
+            if path not in self._addresses:
+                try:
+                    listed = pq.read_schema(path).metadata[b"addresses"]
+                    self._addresses[path] = frozenset(json.loads(listed))
+                except FileNotFoundError:  # pruned a moment ago
+                    continue
+                except Exception as error:  # a damaged file can raise nearly anything
+                    self._set_aside(path, str(error))
+                    continue
+            yield path, self._addresses[path]
+
+    def _read(self, path: Path) -> pa.Table | None:
+        """The part's rows, or None if it is not what was written."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(content).hexdigest() != path.stem:
+            self._set_aside(path, "its content is not what its name says")
+            return None
+        return pq.ParquetFile(pa.BufferReader(content)).read()
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        log.warning("%s is damaged (%s); its networks are computed anew", path, reason)
+        self._addresses.pop(path, None)
+        try:
+            path.rename(path.with_suffix(".damaged"))
+        except OSError as error:  # somebody else's store may be read only
+            log.warning("cannot set %s aside: %s", path, error)
+
+    def _write(self, rows: pd.DataFrame) -> None:
+        content = _as_parquet(rows, level=3)
+        path = self.folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            log.warning("cannot keep networks in %s (%s); going on without", self.folder, error)
+
+
+def _as_parquet(rows: pd.DataFrame, level: int) -> bytes:
+    """A part's content: the rows, and their addresses where a reader finds them without reading on."""
+    held = json.dumps(sorted(rows["address"].unique())).encode()
+    table = pa.Table.from_pandas(rows[list(COLUMNS)], _SCHEMA, preserve_index=False)
+    table = table.replace_schema_metadata({b"addresses": held})
+    buffer = pa.BufferOutputStream()
+    texts = [column.name for column in _SCHEMA if column.type == pa.string()]
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        compression_level=level,
+        use_dictionary=[*texts, "learning_rate", "correction", "horizon", "step", "seed"],
+        use_byte_stream_split=["value", "outputs.list.element"],
+    )
+    return buffer.getvalue().to_pybytes()
