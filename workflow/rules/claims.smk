@@ -85,7 +85,7 @@ rule describe_run:
         runtime=10,
     params:
         config=SHOWN_CONFIG,
-        figures=FIGURES,
+        figures=lambda wildcards: FIGURES,
     message:
         "Describing the run"
     shell:
