@@ -1,6 +1,7 @@
 """The smoke preset from a clean checkout to figures and verdicts, and what makes jobs run again."""
 
 import os
+import subprocess
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -8,9 +9,10 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 import yaml
-from checkout import SMOKE, merged
+from checkout import ROOT, SMOKE, merged
 
 from nfd import catalogue, experiments
+from nfd.report.compare import compare, read_run
 
 FORMATS = ("pdf", "png", "svg", "csv")
 
@@ -28,6 +30,45 @@ def test_everything_is_there(smoke):
     claims = pd.read_csv(smoke.folder / "results/smoke/claims.csv")
     assert set(claims["id"]) == {f"C{number}" for number in range(1, 14)}
     assert (smoke.folder / "results/smoke/report.html").stat().st_size > 0
+
+
+def test_a_run_changes_and_adds_nothing_that_git_sees(smoke, tmp_path):
+    git = ["git", f"--git-dir={tmp_path}/git", f"--work-tree={smoke.folder}"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    listed = [*git, "ls-files", "--others", "--exclude-standard", "-z"]
+    done = subprocess.run(listed, cwd=smoke.folder, capture_output=True, text=True, check=True)
+    seen = set(filter(None, done.stdout.split("\0")))
+    assert "README.md" in seen
+    changed = [
+        name
+        for name in sorted(seen)
+        if not (ROOT / name).exists()
+        or (ROOT / name).read_bytes() != (smoke.folder / name).read_bytes()
+    ]
+    assert changed == []
+
+
+def test_the_run_can_be_compared_and_equals_itself(smoke):
+    run = read_run(smoke.folder / "figures/smoke")
+    judged = pd.read_csv(smoke.folder / "results/smoke/claims.csv")
+    found = compare(run, run)
+    assert list(found.observables["observable"]) == list(judged["observable"])
+    assert (found.observables["z"].dropna() == 0).all()
+    assert set(run.evidence) == set(catalogue.FIGURES)
+
+
+@pytest.mark.nightly
+def test_another_root_seed_is_compared_observable_by_observable(smoke):
+    done = smoke.snakemake("claims", "--config", "root_seed=1", "preset=smoke1")
+    assert done.returncode == 0, done.stdout[-5000:]
+    found = compare(*(read_run(smoke.folder / "figures" / name) for name in ("smoke", "smoke1")))
+    listed = set(found.observables["observable"])
+    for name in ("smoke", "smoke1"):
+        claims = pd.read_csv(smoke.folder / "results" / name / "claims.csv")
+        assert set(claims["observable"]) <= listed
+    assert "root_seed" in [difference.key for difference in found.settings]
+    assert not found.shared_seeds
+    assert (found.observables["z"].dropna() != 0).any()
 
 
 def test_every_job_has_its_tables(smoke, config):
@@ -100,7 +141,7 @@ def test_the_code_of_figures_reruns_figures_only(smoke):
     with edited(smoke, "src/nfd/plotting.py", '"SGD"', '"S.G.D."'):
         planned = Counter(smoke.planned())
     assert planned.pop("draw_figure") == len(catalogue.FIGURES)
-    assert set(planned) <= {"report_page"}
+    assert set(planned) <= {"describe_run", "report_page"}
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ rule describe_run:
     params:
         code=code_of("describe_run"),
         config=SHOWN_CONFIG,
-        figures=FIGURES,
+        figures=lambda wildcards: FIGURES,
     message:
         "Describing the run"
     shell:

@@ -6,13 +6,15 @@ A run is a folder with ``claims.csv``, the evidence tables and ``provenance.json
 **The z-score** of an observable says how far apart two estimates are for two *independent* runs of normal
 noise. Half a 95 % interval is t(n - 1) standard errors, n being the number of seeds; the difference over the
 root of the summed squares is Student's t with Welch's degrees of freedom, and z is the normal quantile of
-the same probability. So |z| > 2 happens in 4.6 % of all comparisons of runs that measure the same thing, with
-five seeds as with fifty. Dividing the difference by half widths / 1.96 instead gives 2.1 % with five seeds.
+the same probability. So |z| > 2 happens in 4.6 % of all comparisons of runs that measure the same thing
+(4.0 % with five seeds, where Welch's formula is a little too careful). Dividing the difference by half
+widths / 1.96 instead gives 2.1 % with five seeds.
 
 What the number of seeds does not tell: an interval over two independent groups of seeds (networks and
 limit) has more than n - 1 degrees of freedom, and the error of rounding a learning rate to its grid is known.
-With five seeds such z-scores are somewhat too large: 6.7 % and, where rounding is all there is and errors are
-normal, 9.5 % lie beyond 2. Two runs with one root seed share their random numbers: then fewer do.
+With five seeds such z-scores are somewhat too large: 5 to 6 % of the former lie beyond 2, and of the
+latter, if rounding is all there is, 9.6 %. Two runs with one root seed share their random numbers: then fewer
+do.
 """
 
 import json
