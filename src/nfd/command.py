@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nfd import datasets, runs, tables
-from nfd.checkpoint import Checkpoint, Interrupted, job_key
+from nfd.training.checkpoint import Checkpoint, Interrupted, job_key
 
 Settings = Mapping[str, Any]
 

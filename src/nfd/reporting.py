@@ -27,7 +27,8 @@ from markupsafe import Markup, escape
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
 from nfd.experiments import config_digest, expand
-from nfd.parametrization import PARAMETRIZATIONS, Parametrization
+from nfd.network.parametrization import PARAMETRIZATIONS, Parametrization
+from nfd.network.roles import ROLE_NAMES
 from nfd.tables import code_version, read_provenance
 
 PAPER: Mapping[str, str] = {
@@ -37,12 +38,6 @@ PAPER: Mapping[str, str] = {
     "url": "https://arxiv.org/abs/2512.21075",
 }
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE)
-ROLE_NAMES: Mapping[str, str] = {
-    "input": "U, input",
-    "hidden_1": "W1, first of two",
-    "hidden_2": "W2, or W of one",
-    "output": "V, output",
-}
 # What the tables say about themselves, in the order in which the report shows it.
 PROVENANCE_NAMES: Mapping[str, str] = {
     "code_version": "Code version",
@@ -468,7 +463,7 @@ def _cost(rule: str, what: str, rows: pd.DataFrame) -> Cost:
 
 
 def parametrization_rows(names: Iterable[str]) -> list[dict[str, Any]]:
-    """The table of exponents, from :meth:`nfd.parametrization.Parametrization.describe`."""
+    """The table of exponents, from :meth:`nfd.network.parametrization.Parametrization.describe`."""
     return [_parametrization_row(PARAMETRIZATIONS[name]) for name in names]
 
 

@@ -99,7 +99,7 @@ def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module):
 
 
 def test_the_code_of_training_reruns_training(smoke):
-    with edited(smoke, "src/nfd/training.py", '"""', '"""Edited. '):
+    with edited(smoke, "src/nfd/training/trainer.py", '"""', '"""Edited. '):
         planned = Counter(smoke.planned("train"))
     trained = list((smoke.folder / "results/smoke/runs").rglob("*.outputs.parquet"))
     assert planned == {"train_networks": len(trained)}

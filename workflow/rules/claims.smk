@@ -16,7 +16,7 @@ rule gather_evidence:
             for name in catalogue.FIGURES[wildcards.figure].experiments
             for path in outputs_of(name)
         ],
-        code=source("evidence", "scaling", "closed_form", "parametrization"),
+        code=source("evidence", "scaling", "closed_form", "choices", "network"),
     output:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
     log:

@@ -6,7 +6,7 @@ rule figures:
 rule draw_figure:
     input:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
-        code=source("plotting", "drawing", "parametrization"),
+        code=source("plotting", "drawing", "network", "training/optimizers"),
     output:
         pdf=f"{FIGURES}/{{figure}}.pdf",
         png=f"{FIGURES}/{{figure}}.png",

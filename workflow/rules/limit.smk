@@ -6,7 +6,7 @@ rule limits:
 rule simulate_limit:
     input:
         data=DATA,
-        code=source("parametrization", "resnet", "training", "gaussian", "limit", "runs", "seeds"),
+        code=source("choices", "limit", "network", "runs", "seeds", "training"),
     output:
         results=f"{RESULTS}/limits/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/limits/{{experiment}}/{{job}}.outputs.parquet",

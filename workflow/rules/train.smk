@@ -8,7 +8,7 @@ rule train:
 rule train_networks:
     input:
         data=DATA,
-        code=source("parametrization", "resnet", "training", "probes", "runs", "seeds"),
+        code=source("choices", "network", "runs", "seeds", "training"),
     output:
         results=f"{RESULTS}/runs/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/runs/{{experiment}}/{{job}}.outputs.parquet",

@@ -29,8 +29,8 @@ State = dict[str, Any]
 INTERVAL_S = 60.0
 # Saving may take this share of the time, so a stack of many GB is saved less often than once a minute.
 SHARE = 0.05
-# Modules that a job's numbers depend on: those the rules of workflow/rules list as its code.
-CODE = ("parametrization", "resnet", "training", "probes", "gaussian", "limit", "runs", "seeds")
+# What a job's numbers depend on, as the rules of workflow/rules list it: modules, or folders of them.
+CODE = ("choices", "limit", "network", "runs", "seeds", "training")
 
 
 class Interrupted(Exception):
@@ -48,9 +48,17 @@ def job_key(experiment: str, settings: Mapping[str, Any], data: PreparedData, de
     sizes = len(data.train_labels), len(data.test_labels)
     for fact in (experiment, data.digest, sizes, scaling, device, torch.__version__):
         sha.update(f"\n{fact}".encode())
-    for module in CODE:
-        sha.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    for path in code_files():
+        sha.update(path.read_bytes())
     return sha.hexdigest()
+
+
+def code_files() -> list[Path]:
+    """The files of ``CODE``."""
+    package, files = Path(__file__).parents[1], []
+    for name in CODE:
+        files += sorted((package / name).glob("*.py")) or [package / f"{name}.py"]
+    return files
 
 
 class Checkpoint:
