@@ -104,6 +104,8 @@ TARGETS = np.eye(3)[[0, 1, 2, 1]]
         {"parametrization": "mup", "skip": False},
         {"parametrization": "depth_mup_corrected", "block_layers": 2, "correction": 0.5},
         {"parametrization": "depth_mup", "block_layers": 2},
+        {"parametrization": "depth_mup", "activation": "gelu"},
+        {"parametrization": "mup", "skip": False, "activation": "erf"},
     ],
     ids=lambda shape: "-".join(map(str, shape.values())),
 )
@@ -140,6 +142,7 @@ def _dense_first_step(shape, loss, coupling, seed, width=256, rate=1e-4):
         block_layers=shape.get("block_layers", 1),
         skip=shape.get("skip", True),
         correction=shape.get("correction", 0.5),
+        activation=shape.get("activation", "relu"),
         coupling=coupling,
     )
     x, y = INPUTS[:2], TARGETS[:2]

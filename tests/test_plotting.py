@@ -146,7 +146,7 @@ def test_every_optimizer_and_parametrization_is_shown_with_its_own_factors(monke
     foot = figure.get_label()
     assert "CompleteP (branch T L^-1): W by n L | n^-1/2 | n L | n^-1/2" in foot
     assert "(SGD/Adam/SGD with momentum/AdamW)" in foot
-    titles = [axes.get_title(loc="left") for axes in panels(figure)]
+    titles = [axes.get_title(loc="left").split("\n")[0] for axes in panels(figure)]
     for kind in OPTIMIZERS.values():
         assert any(title.endswith(f", {kind.printed_name}") for title in titles), kind
     row = replace(PARAMETRIZATIONS["mup"], name="own", printed_name="own", long_name="own rule")
