@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from nfd.experiments import CPU_STACK_BYTES, TrainingJob
-from nfd.parametrization import PARAMETRIZATIONS, Scales
-from nfd.resnet import Architecture, initial_weight
-from nfd.training import Member, Trainer, TrainingData, draw_batches
+from nfd.network.architecture import Architecture
+from nfd.network.parametrization import PARAMETRIZATIONS, Scales
+from nfd.network.stack import initial_weight
+from nfd.training.batches import TrainingData, draw_batches
+from nfd.training.trainer import Member, Trainer
 
 Training = Callable[[int], list[float]]
 

@@ -19,11 +19,14 @@ import pandas as pd
 import pytest
 import torch
 
-from nfd import checkpoint as checkpoints
 from nfd import datasets, experiments, runs, tables
-from nfd.checkpoint import Checkpoint, Interrupted, job_key
-from nfd.resnet import Architecture
-from nfd.training import Member, Trainer, TrainingData, draw_batches, train
+from nfd.network.architecture import Architecture
+from nfd.training import checkpoint as checkpoints
+from nfd.training.batches import TrainingData, draw_batches
+from nfd.training.checkpoint import Checkpoint, Interrupted, job_key
+from nfd.training.optimizers import OPTIMIZERS
+from nfd.training.train import train
+from nfd.training.trainer import Member, Trainer
 
 ROOT = Path(__file__).parents[1]
 STEPS = 6
@@ -93,7 +96,7 @@ def interrupt(path, stop_at, **options):
 # ------------------------------------------------------------------------------- bit for bit
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stop_at", [1, 2, 3, STEPS])
 def test_resumed_training_is_the_undisturbed_one(tmp_path, kind, optimizer, stop_at):

@@ -146,16 +146,16 @@ def test_each_job_depends_on_its_own_engine():
     train, limit = (
         {module for module, _ in code.definitions(ROOT / f"scripts/{name}.py")} for name in JOBS
     )
-    assert {"nfd.training", "nfd.probes"} <= train
-    assert not {"nfd.limit", "nfd.gaussian"} & train
-    assert {"nfd.limit", "nfd.gaussian"} <= limit
-    assert "nfd.probes" not in limit
+    assert {"nfd.training.trainer", "nfd.training.probes"} <= train
+    assert not {"nfd.limit.simulate", "nfd.limit.gaussian"} & train
+    assert {"nfd.limit.simulate", "nfd.limit.gaussian"} <= limit
+    assert "nfd.training.probes" not in limit
 
 
 def test_a_function_as_entry_brings_the_classes_it_is_handed():
     found = code.definitions(runs.run_training)
     assert ("nfd.datasets", "PreparedData") in found
-    assert ("nfd.training", "train") in found
+    assert ("nfd.training.train", "train") in found
 
 
 def test_it_is_quick():

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -22,8 +23,9 @@ from scipy.optimize import minimize
 from synthetic_evidence import empty, make
 
 from nfd import drawing, evidence
-from nfd.parametrization import PARAMETRIZATIONS
+from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.plotting import FIGURES, Context, save, save_as
+from nfd.training.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = Context("digits", "laptop", "3fa9c1d20b7e")
@@ -132,6 +134,25 @@ def test_the_foot_tells_apart_the_rules_that_are_called_depth_mup():
     assert "Depth-μP (branch T^1/2 L^-1/2): W₁ and W₂ by n" in foot
     assert "corrected Depth-μP (branch T^1/2 L^-1/2): W₁ by n L^p, W₂ by n" in foot
     assert "CompleteP (branch T L^-1): W₁ and W₂ by n L" in foot
+
+
+def test_every_optimizer_and_parametrization_is_shown_with_its_own_factors(monkeypatch):
+    """Momentum follows SGD's column and AdamW Adam's; a row that has no colour stands at the foot too."""
+    table = make("depth_transfer")
+    renamed = table.assign(
+        optimizer=table["optimizer"].replace({"sgd": "momentum", "adam": "adamw"})
+    )
+    figure = FIGURES["depth_transfer"](pd.concat([table, renamed]), CONTEXT)
+    foot = figure.get_label()
+    assert "CompleteP (branch T L^-1): W by n L | n^-1/2 | n L | n^-1/2" in foot
+    assert "(SGD/Adam/SGD with momentum/AdamW)" in foot
+    titles = [axes.get_title(loc="left").split("\n")[0] for axes in panels(figure)]
+    for kind in OPTIMIZERS.values():
+        assert any(title.endswith(f", {kind.printed_name}") for title in titles), kind
+    row = replace(PARAMETRIZATIONS["mup"], name="own", printed_name="own", long_name="own rule")
+    monkeypatch.setattr(drawing, "PARAMETRIZATIONS", {**PARAMETRIZATIONS, "own": row})
+    own = table.assign(parametrization=table["parametrization"].replace({"mup": "own"}))
+    assert "own rule (branch 1): W by n" in FIGURES["depth_transfer"](own, CONTEXT).get_label()
 
 
 # Families that a name begins with, and the colour each has everywhere.

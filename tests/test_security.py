@@ -14,7 +14,7 @@ import torch
 from snakemake.utils import format as snakemake_format
 
 from nfd import datasets, experiments
-from nfd.checkpoint import Checkpoint
+from nfd.training.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")])

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nfd import datasets, runs, tables
-from nfd.checkpoint import Checkpoint, Interrupted, job_key
 from nfd.pipeline import code
 from nfd.pipeline.provenance import provenance
+from nfd.training.checkpoint import Checkpoint, Interrupted, job_key
 
 Settings = Mapping[str, Any]
 

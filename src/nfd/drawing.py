@@ -28,7 +28,9 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from nfd.files import atomic_path
-from nfd.parametrization import PARAMETRIZATIONS
+from nfd.network.parametrization import PARAMETRIZATIONS
+from nfd.network.roles import hidden_symbols
+from nfd.training.optimizers import OPTIMIZERS
 
 WIDTH = 7.0  # inches: two columns of a journal
 FORMATS = ("pdf", "png", "svg")
@@ -678,7 +680,8 @@ def _foot(table: pd.DataFrame, context: Context) -> list[str]:
         made += [many, bars]
     lost = diverged_note(table)
     made += [lost] if lost else []
-    names = [name for name in COLOURS if (table["parametrization"] == name).any()]
+    drawn = set(table["parametrization"])
+    names = [name for name in dict.fromkeys([*COLOURS, *PARAMETRIZATIONS]) if name in drawn]
     texts = [_exponents(name, table[table["parametrization"] == name]) for name in names]
     legend = "n width, L depth, T horizon; learning rates are multiplied by"
     lines = [" · ".join(made)]
@@ -690,19 +693,18 @@ def _foot(table: pd.DataFrame, context: Context) -> list[str]:
 def _exponents(name: str, rows: pd.DataFrame) -> str:
     """Branch multiplier and learning-rate factors of one parametrization, for what is drawn."""
     row = PARAMETRIZATIONS[name]
-    optimizers = [text for text in ("sgd", "adam") if (rows["optimizer"] == text).any()] or ["sgd"]
+    optimizers = [kind for key, kind in OPTIMIZERS.items() if (rows["optimizer"] == key).any()]
+    optimizers = optimizers or [OPTIMIZERS["sgd"]]  # limits alone
     two_layers = (rows["block_layers"] == 2).any()
-    roles = {"hidden_1": "W₁", "hidden_2": "W₂"} if two_layers else {"hidden_2": "W"}
     rates = {
-        label: " | ".join(str(getattr(row.cells[role], optimizer)) for optimizer in optimizers)
-        for role, label in roles.items()
+        label: " | ".join(str(getattr(row.cells[role], kind.column)) for kind in optimizers)
+        for role, label in hidden_symbols(2 if two_layers else 1).items()
     }
     if len(set(rates.values())) == 1:
         rates = {" and ".join(rates): next(iter(rates.values()))}
     factors = ", ".join(f"{label} by {rate}" for label, rate in rates.items())
-    unit = "/".join(text.upper() if text == "sgd" else "Adam" for text in optimizers)
-    shown = "corrected Depth-μP" if row.has_correction else NAMES[name]
-    return f"{shown} (branch {row.branch}): {factors} ({unit})"
+    unit = "/".join(kind.printed_name for kind in optimizers)
+    return f"{row.long_name} (branch {row.branch}): {factors} ({unit})"
 
 
 def _settle(figure: Figure) -> None:

@@ -19,8 +19,10 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from nfd.closed_form import limit_bytes
-from nfd.parametrization import PARAMETRIZATIONS, ROLES
+from nfd.limit.memory import limit_bytes
+from nfd.network.parametrization import PARAMETRIZATIONS
+from nfd.network.roles import ROLES
+from nfd.training.optimizers import OPTIMIZERS
 
 SCHEMA = Path(__file__).parent / "pipeline" / "config.schema.yaml"
 
@@ -287,7 +289,7 @@ class TrainingJob:
         """Memory that one network's weights, their copies and its features take."""
         s = self.settings
         decoupled = any("decoupled" in n["couplings"] for n in s["networks"])
-        copies = 1 + decoupled + 2 * (s["optimizer"] == "adam")
+        copies = 1 + decoupled + OPTIMIZERS[s["optimizer"]].state_per_weight
         samples = s["batch_size"] + 3 * s["probe_size"] * bool(s["probes"])
         features = s["depth"] * s["width"] * s["block_layers"] * samples
         return BYTES[s["precision"]] * (copies * self.parameters + features)

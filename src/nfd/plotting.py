@@ -72,6 +72,7 @@ from nfd.drawing import (
     tidy,
     usable,
 )
+from nfd.training.optimizers import OPTIMIZERS
 
 __all__ = ["FIGURES", "FORMATS", "Context", "save", "save_as"]
 
@@ -683,14 +684,13 @@ def depth_transfer_2(table: pd.DataFrame) -> list[Row]:
     return _transfer(table, "depth")
 
 
-OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
-
-
 def _transfer(table: pd.DataFrame, size: str) -> list[Row]:
     """Loss against learning rate for every network; below, best rate and regret over the size."""
     table = _widest_other(table, size)
     ramp = ramp_of(pick(table, "final_train_loss"), size)
-    parts = [(table[table["optimizer"] == name], text) for name, text in OPTIMIZERS.items()]
+    parts = [
+        (table[table["optimizer"] == name], kind.printed_name) for name, kind in OPTIMIZERS.items()
+    ]
     parts = [(part, f", {text}") for part, text in parts if len(part)]
     if len(parts) == 1:
         parts = [(parts[0][0], "")]  # the foot says which

@@ -12,20 +12,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nfd.checkpoint import Checkpoint
 from nfd.datasets import DataError, PreparedData
 from nfd.experiments import CPU_STACK_BYTES, TrainingJob
-from nfd.limit import LimitProblem, LimitTrajectory, simulate_limit
-from nfd.resnet import Architecture
-from nfd.training import (
-    DIVERGENCE_FACTOR,
-    Member,
-    TrainingData,
-    as_values,
-    draw_batches,
-    log_spaced_steps,
-    train,
-)
+from nfd.limit.problem import LimitProblem
+from nfd.limit.simulate import simulate_limit
+from nfd.limit.trajectory import LimitTrajectory
+from nfd.network.architecture import Architecture
+from nfd.training.batches import TrainingData, as_values, draw_batches, log_spaced_steps
+from nfd.training.checkpoint import Checkpoint
+from nfd.training.recorder import DIVERGENCE_FACTOR
+from nfd.training.train import train
+from nfd.training.trainer import Member
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Tables = tuple[pd.DataFrame, pd.DataFrame]

@@ -53,7 +53,7 @@ RUN = "results/longer/runs/depth_transfer/width16_depth8_block1_adam.parquet"
 def quickened(folder):
     """A copy with frequent checkpoints, and the config file of LONGER in it."""
     checkout = Checkout(folder)
-    module = folder / "src/nfd/checkpoint.py"
+    module = folder / "src/nfd/training/checkpoint.py"
     text = module.read_text()
     for old, new in (QUICK, EAGER):
         assert old in text

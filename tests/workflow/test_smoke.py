@@ -159,7 +159,9 @@ def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module, old, ne
 
 
 def test_the_code_of_training_reruns_training(smoke):
-    with edited(smoke, "src/nfd/training.py", "DIVERGENCE_FACTOR = 100", "DIVERGENCE_FACTOR = 90"):
+    with edited(
+        smoke, "src/nfd/training/recorder.py", "DIVERGENCE_FACTOR = 100", "DIVERGENCE_FACTOR = 90"
+    ):
         planned = Counter(smoke.planned("train"))
     trained = list((smoke.folder / "results/smoke/runs").rglob("*.outputs.parquet"))
     assert planned == {"train_networks": len(trained)}

@@ -40,11 +40,11 @@ from nfd.evidence.selection import (
     pick_vectors,
     seed_counts,
 )
+from nfd.network.activations import ACTIVATIONS
 from nfd.scaling import Interval, fit_plateau, interval, jackknife_interval, squared_distance
 
 CURVE_POINTS = 30
 # Activations with a closed form.
-_EXACT = ("relu", "linear")
 
 
 def gia_restoration(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def gia_restoration(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.D
             _add_output_gaps(rows, network, part, vectors)
             _add_loss_gap(rows, network, part)
     activation = data["activation"].iloc[0]
-    if activation in _EXACT:
+    if ACTIVATIONS[activation].energy is not None:
         horizon = float(data["horizon"].iloc[0])
         _add_first_step(rows, np.sort(data["depth"].unique()), activation, horizon)
     return rows.frame()

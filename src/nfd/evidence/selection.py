@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nfd.evidence.contract import CELL, NETWORK
-from nfd.parametrization import PARAMETRIZATIONS
+from nfd.network.parametrization import PARAMETRIZATIONS
 
 # Parametrizations that have a limit of infinite depth at a fixed learning rate.
 DEPTH_SCALED = tuple(name for name, row in PARAMETRIZATIONS.items() if row.has_depth_limit)

@@ -28,7 +28,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 # Modules and definitions that are not followed, and why no number depends on them.
 HARMLESS: dict[str, str] = {
-    "nfd.checkpoint": "a resumed job's bits are those of an undisturbed one (tests/test_checkpoint.py)",
+    "nfd.training.checkpoint": "a resumed job's bits are those of an undisturbed one",
     "nfd.experiments.CPU_STACK_BYTES": "how many networks are stacked changes no number",
     "nfd.experiments.TrainingJob": "asked for how many networks to stack, which changes no number",
     "nfd.pipeline.code": "says what others depend on",

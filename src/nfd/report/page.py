@@ -17,7 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nfd.experiments import config_digest, expand
-from nfd.parametrization import PARAMETRIZATIONS, Parametrization
+from nfd.network.parametrization import PARAMETRIZATIONS, Parametrization
+from nfd.network.roles import ROLE_NAMES
 from nfd.pipeline.provenance import code_version
 from nfd.report.compare import Comparison, compare, read_run, rows, summary
 from nfd.report.costs import Cost, read_costs
@@ -32,16 +33,10 @@ PAPER: Mapping[str, str] = {
     "arxiv": "2512.21075",
     "url": "https://arxiv.org/abs/2512.21075",
 }
-ROLE_NAMES: Mapping[str, str] = {
-    "input": "U, input",
-    "hidden_1": "W1, first of two",
-    "hidden_2": "W2, or W of one",
-    "output": "V, output",
-}
 
 
 def parametrization_rows(names: Iterable[str]) -> list[dict[str, Any]]:
-    """The table of exponents, from :meth:`nfd.parametrization.Parametrization.describe`."""
+    """The table of exponents, from :meth:`nfd.network.parametrization.Parametrization.describe`."""
     return [_parametrization_row(PARAMETRIZATIONS[name]) for name in names]
 
 

@@ -9,13 +9,13 @@ Vectors are rows throughout: a block of b vectors has shape (b, n).
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Coupling = Literal["standard", "decoupled"]
+from nfd.network.architecture import Coupling
 
 # A residual below round-off to this power (float64: 2e-12, float32: 6e-6), relative to its vector, is
 # taken for round-off and dropped; what is lost is of that order.

@@ -1,29 +1,70 @@
 """The observables: how features change, where the change comes from, and how weights couple to it.
 
-Each probe looks at the probe samples of a stack in training and returns one number per member. The
-symbols are those of docs/theory.md: z is what a matrix multiplies (h_{l-1} for the first internal
-layer, phi for the last), W^0 its initial value, k the step.
+Each probe looks at the probe samples of a stack in training. A new one is a class and its name in
+``PROBES``; it sees a :class:`Snapshot` and knows of no trainer. The symbols are those of docs/theory.md:
+z is what a matrix multiplies (h_{l-1} for the first internal layer, phi for the last), W^0 its initial
+value, k the step.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from nfd.resnet import LayerGradient, Stack, Trace, _apply
+from nfd.network.losses import Loss
+from nfd.network.roles import Role
+from nfd.network.stack import LayerGradient, Stack, Trace
 
-if TYPE_CHECKING:
-    from nfd.parametrization import Role
-    from nfd.training import Trainer
+
+@dataclass
+class Snapshot:
+    """A stack at one step, and the samples that probes look at.
+
+    ``members``: which network stands in each slot; ``inputs`` (P, d), ``targets`` (P, C).
+    """
+
+    stack: Stack
+    members: tuple[int, ...]
+    inputs: Tensor
+    targets: Tensor
+    loss: Loss
+
+    @cached_property
+    def _passed(self) -> tuple[Tensor, Trace]:
+        x = self.inputs.expand(self.stack.members, *self.inputs.shape)
+        trace = Trace(self.stack, len(self.inputs))
+        return self.stack.forward(x, trace), trace
+
+    @property
+    def outputs(self) -> Tensor:
+        """f (members, P, C)."""
+        return self._passed[0]
+
+    @property
+    def trace(self) -> Trace:
+        """Features of the samples; the next snapshot has its own."""
+        return self._passed[1]
+
+    @property
+    def chi(self) -> Tensor:
+        """d loss / d f (members, P, C)."""
+        return self.loss.value_and_chi(self.outputs, self.targets)[1]
 
 
 class Probe(Protocol):
-    """Built on a trainer at step 0; ``measure`` returns metric -> (members,) at its present step."""
+    """Made from the snapshot of step 0; ``measure`` returns metric -> (members, ...) of another one.
 
-    def measure(self) -> dict[str, Tensor]: ...
+    One number per member becomes a row of the results; more, here the outputs, are kept as they are.
+    Raises ValueError if the networks are not of a kind for which the probe is defined.
+    """
+
+    def __init__(self, start: Snapshot) -> None: ...
+
+    def measure(self, now: Snapshot) -> dict[str, Tensor]: ...
 
 
 def _rms(x: Tensor) -> Tensor:
@@ -31,37 +72,34 @@ def _rms(x: Tensor) -> Tensor:
     return x.flatten(1).square().mean(1).sqrt()
 
 
-def _trace(trainer: Trainer) -> tuple[Tensor, Trace]:
-    x = trainer.expand(trainer.probe[0])
-    trace = Trace(trainer.stack, x.shape[1])
-    return trainer.stack.forward(x, trace), trace
+def _slots(first: tuple[int, ...], now: Snapshot) -> Tensor:
+    """Where the members of ``now`` stood among the ``first`` ones, before others were dropped."""
+    slots = [first.index(member) for member in now.members]
+    return torch.tensor(slots, dtype=torch.long, device=now.stack.device)
 
 
-class _ByMember:
-    """Values at step 0 by member, looked up again after members have been dropped."""
+class Outputs:
+    """``outputs``: f itself, (members, P, C)."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.alive_at_start = list(trainer.alive)
+    def __init__(self, start: Snapshot) -> None:
+        pass
 
-    def slots(self) -> Tensor:
-        slots = [self.alive_at_start.index(member) for member in self.trainer.alive]
-        return torch.tensor(slots, dtype=torch.long, device=self.trainer.stack.device)
+    def measure(self, now: Snapshot) -> dict[str, Tensor]:
+        return {"outputs": now.outputs}
 
 
-class OutputChange(_ByMember):
+class OutputChange:
     """``output_change``: rms over probe samples and classes of f^k - f^0."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(trainer)
-        self.initial = trainer.stack.forward(trainer.expand(trainer.probe[0]))
+    def __init__(self, start: Snapshot) -> None:
+        self.members, self.initial = start.members, start.outputs
 
-    def measure(self) -> dict[str, Tensor]:
-        f = self.trainer.stack.forward(self.trainer.expand(self.trainer.probe[0]))
-        return {"output_change": _rms(f - self.initial.index_select(0, self.slots()))}
+    def measure(self, now: Snapshot) -> dict[str, Tensor]:
+        initial = self.initial.index_select(0, _slots(self.members, now))
+        return {"output_change": _rms(now.outputs - initial)}
 
 
-class FeatureChange(_ByMember):
+class FeatureChange:
     """Own-layer learned change, inherited change and stream contribution of each internal layer.
 
     For the matrix W of internal layer j with input z (1: before the block's activation; 2: what is
@@ -72,14 +110,12 @@ class FeatureChange(_ByMember):
     * ``stream_change_j``: rms of what the own change adds to h_L directly, summed over blocks.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(trainer)
-        self.initial = _trace(trainer)[1]
+    def __init__(self, start: Snapshot) -> None:
+        self.members, self.initial = start.members, start.trace
 
-    def measure(self) -> dict[str, Tensor]:
-        stack, a = self.trainer.stack, self.trainer.stack.architecture
-        trace = _trace(self.trainer)[1]
-        start = self.slots()
+    def measure(self, now: Snapshot) -> dict[str, Tensor]:
+        stack, a, trace = now.stack, now.stack.architecture, now.trace
+        start = _slots(self.members, now)
         squares: dict[str, Tensor] = {}
         streams = {role: torch.zeros_like(trace.final) for role in a.hidden_roles}
         everyone = range(stack.members)
@@ -93,9 +129,10 @@ class FeatureChange(_ByMember):
                     streams[role] += own
                 else:
                     x = _product(stack.weights[role][layer], z)
-                    without = _apply(a.activation, x - own, out=x)
+                    without = stack.activation.value(x - own, x)
                     streams[role] += _product(weight_0["hidden_2"], trace.phi[layer] - without)
-                branch = self._branch(role)
+                # Held in the effective weights of a block's last matrix.
+                branch = _branches(stack) if role == "hidden_2" else 1.0
                 for name, change in (("own", own), ("inherited", inherited)):
                     key = f"{name}_change_{role[-1]}"
                     squares[key] = squares.get(key, 0) + (_rms(change) / branch).square() / a.depth
@@ -104,12 +141,6 @@ class FeatureChange(_ByMember):
 
     def _input(self, role: Role, trace: Trace, layer: int) -> Tensor:
         return trace.stream[layer] if role == "hidden_1" else trace.phi[layer]
-
-    def _branch(self, role: Role) -> Tensor | float:
-        """Branch factor (members,) held in the effective weights of a block's last matrix."""
-        if role == "hidden_1":
-            return 1.0
-        return _branches(self.trainer.stack)
 
 
 def _product(weight: Tensor, z: Tensor) -> Tensor:
@@ -121,7 +152,7 @@ def _branches(stack: Stack) -> Tensor:
     return torch.tensor(factors, dtype=stack.dtype, device=stack.device)
 
 
-class Coupling(_ByMember):
+class WeightCoupling:
     """How much W^0 sees of itself between the forward and the backward pass (one-layer blocks).
 
     c_l = <W_l^{0T} g_l, phi(h_{l-1})> / n^{3/2} for every probe sample, with the forward initial
@@ -130,17 +161,12 @@ class Coupling(_ByMember):
     over samples of branch x sum_l c_l.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(trainer)
-        if trainer.architecture.block_layers != 1:
+    def __init__(self, start: Snapshot) -> None:
+        if start.stack.architecture.block_layers != 1:
             raise ValueError("probes: 'coupling' is defined for one-layer blocks (block_layers 1)")
 
-    def measure(self) -> dict[str, Tensor]:
-        from nfd.training import loss_and_chi
-
-        stack = self.trainer.stack
-        f, trace = _trace(self.trainer)
-        chi = loss_and_chi(f, self.trainer.probe[1], self.trainer.loss)[1]
+    def measure(self, now: Snapshot) -> dict[str, Tensor]:
+        stack = now.stack
         products: list[Tensor] = []
         everyone = range(stack.members)
 
@@ -150,7 +176,7 @@ class Coupling(_ByMember):
                 # The effective weight carries branch / sqrt n; the true gradient is g / n.
                 products.append((gradient.error * _product(weight, gradient.feature)).sum(2))
 
-        stack.backward(chi, trace, visit)
+        stack.backward(now.chi, now.trace, visit)
         scaled = torch.stack(products, 1)  # (members, layers, samples), branch x c_l
         return {
             "coupling_layer": _rms(scaled) / _branches(stack),
@@ -161,11 +187,11 @@ class Coupling(_ByMember):
 class Kernel:
     """``kernel_min_eigenvalue``: least eigenvalue of h_L h_L^T / n over the probe samples."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+    def __init__(self, start: Snapshot) -> None:
+        pass
 
-    def measure(self) -> dict[str, Tensor]:
-        h = _trace(self.trainer)[1].final.double() / sqrt(self.trainer.architecture.width)
+    def measure(self, now: Snapshot) -> dict[str, Tensor]:
+        h = now.trace.final.double() / sqrt(now.stack.architecture.width)
         kernel = h @ h.mT
         # A diverged member must not stop the others, and eigvalsh raises where a number is missing.
         finite = kernel.isfinite().flatten(1).all(1)
@@ -173,9 +199,10 @@ class Kernel:
         return {"kernel_min_eigenvalue": least.where(finite, torch.nan)}
 
 
-PROBES = {
+PROBES: Mapping[str, type[Probe]] = {
+    "outputs": Outputs,
     "output_change": OutputChange,
     "features": FeatureChange,
-    "coupling": Coupling,
+    "coupling": WeightCoupling,
     "kernel": Kernel,
 }

@@ -6,19 +6,21 @@ hence the backward) pass, and the factors on the learning rate under SGD and und
 product of powers of the fan-in d of the input layer, the width n, the number of blocks L and the time
 horizon T, so the whole table is data.
 
-A two-layer block uses the roles ``hidden_1`` and ``hidden_2``; the single matrix of a one-layer block
-has role ``hidden_2``. Names collide in public code (a recipe called depth_mup elsewhere is the 1/L
-rule), so reports print :meth:`Parametrization.describe` beside the name.
+Names collide in public code (a recipe called depth_mup elsewhere is the 1/L rule), so reports print
+:meth:`Parametrization.describe` beside the name.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
-Role = Literal["input", "hidden_1", "hidden_2", "output"]
-Optimizer = Literal["sgd", "adam"]
-ROLES: tuple[Role, ...] = ("input", "hidden_1", "hidden_2", "output")
+from nfd.choices import check_choice
+from nfd.network.roles import ROLES, Role
+
+# The columns of learning-rate factors; an optimizer says which one it takes.
+RateColumn = Literal["sgd", "adam"]
+RATE_COLUMNS: tuple[RateColumn, ...] = get_args(RateColumn)
 
 _HALF = Fraction(1, 2)
 
@@ -88,9 +90,16 @@ class Scales:
 
 @dataclass(frozen=True)
 class Parametrization:
-    """One row of the table of docs/theory.md, section 2."""
+    """One row of the table of docs/theory.md, section 2.
+
+    ``printed_name`` stands at a line of a figure, ``long_name`` where exponents are listed;
+    ``colour_key`` names a colour of the figures' palette ("" for the default one).
+    """
 
     name: str
+    printed_name: str
+    long_name: str
+    colour_key: str
     branch: Power
     cells: MappingProxyType[Role, Cell]
 
@@ -101,16 +110,16 @@ class Parametrization:
         input_dim: int,
         *,
         horizon: float = 1.0,
-        optimizer: Optimizer = "sgd",
+        optimizer: RateColumn = "sgd",
         correction: float = 0.5,
     ) -> Scales:
         """Numbers for a network of ``width`` n, ``depth`` L blocks, ``input_dim`` d and ``horizon`` T.
 
-        ``correction`` is the exponent p; only depth_mup_corrected depends on it. The learning-rate
-        factors multiply the run's learning rate.
+        ``optimizer`` is the column of learning-rate factors: sgd or adam, which the other optimizers
+        follow (:data:`nfd.training.optimizers.OPTIMIZERS`). The factors multiply the run's learning
+        rate. ``correction`` is the exponent p; rows without it do not depend on it.
         """
-        if optimizer not in ("sgd", "adam"):
-            raise ValueError(f"optimizer: {optimizer!r} is unknown; choose sgd or adam")
+        check_choice("optimizer", optimizer, RATE_COLUMNS)
         sizes = (width, depth, input_dim, horizon, correction)
         roles = {
             role: RoleScale(cell.multiplier.value(*sizes), getattr(cell, optimizer).value(*sizes))
@@ -128,6 +137,16 @@ class Parametrization:
         """Whether the exponent p enters."""
         return any(cell.sgd.Lp or cell.adam.Lp for cell in self.cells.values())
 
+    @property
+    def learns_features(self) -> bool:
+        """Whether features move by O(1) under SGD at infinite width: those with mup's powers of n."""
+        mup = {"input": _MUP_INPUT, "output": _MUP_OUTPUT}
+        return all(
+            (cell.multiplier.n, cell.sgd.n)
+            == tuple(power.n for power in mup.get(role, _MUP_HIDDEN)[:2])
+            for role, cell in self.cells.items()
+        )
+
     def describe(self) -> dict[str, str]:
         """Exponents as text, one entry per column, e.g. ``{"branch": "T^1/2 L^-1/2", ...}``."""
         table = {"branch": str(self.branch)}
@@ -136,9 +155,18 @@ class Parametrization:
         return table
 
 
-def _row(name: str, branch: Power, **cells: tuple[Power, Power, Power]) -> Parametrization:
-    table = {role: Cell(*cells[role]) for role in ROLES}
-    return Parametrization(name, branch, MappingProxyType(table))
+def _row(
+    name: str,
+    branch: Power,
+    *,
+    printed_name: str = "",
+    long_name: str = "",
+    colour_key: str = "",
+    **cells: tuple[Power, Power, Power],
+) -> Parametrization:
+    printed_name = printed_name or name
+    table = MappingProxyType({role: Cell(*cells[role]) for role in ROLES})
+    return Parametrization(name, printed_name, long_name or printed_name, colour_key, branch, table)
 
 
 _ONE = Power()
@@ -157,6 +185,8 @@ _ROWS = (
     _row(
         "standard",
         _ONE,
+        printed_name="SP",
+        colour_key="grey",
         input=(Power(d=-_HALF), Power(d=1), Power(d=_HALF)),
         hidden_1=_STANDARD_HIDDEN,
         hidden_2=_STANDARD_HIDDEN,
@@ -165,6 +195,8 @@ _ROWS = (
     _row(
         "ntk",
         _ONE,
+        printed_name="NTK",
+        colour_key="pink",
         input=(Power(d=-_HALF), _ONE, Power(n=-_HALF)),
         hidden_1=_NTK_HIDDEN,
         hidden_2=_NTK_HIDDEN,
@@ -173,6 +205,8 @@ _ROWS = (
     _row(
         "mup",
         _ONE,
+        printed_name="μP",
+        colour_key="orange",
         input=_MUP_INPUT,
         hidden_1=_MUP_HIDDEN,
         hidden_2=_MUP_HIDDEN,
@@ -181,6 +215,8 @@ _ROWS = (
     _row(
         "depth_mup",
         _SQRT_BRANCH,
+        printed_name="Depth-μP",
+        colour_key="blue",
         input=_MUP_INPUT,
         hidden_1=_DEPTH_HIDDEN,
         hidden_2=_DEPTH_HIDDEN,
@@ -189,6 +225,9 @@ _ROWS = (
     _row(
         "depth_mup_corrected",
         _SQRT_BRANCH,
+        printed_name="corrected",
+        long_name="corrected Depth-μP",
+        colour_key="red",
         input=_MUP_INPUT,
         hidden_1=_CORRECTED_HIDDEN,
         hidden_2=_DEPTH_HIDDEN,
@@ -197,6 +236,8 @@ _ROWS = (
     _row(
         "complete_p",
         Power(T=1, L=-1),
+        printed_name="CompleteP",
+        colour_key="green",
         input=_MUP_INPUT,
         hidden_1=_COMPLETE_HIDDEN,
         hidden_2=_COMPLETE_HIDDEN,
@@ -207,3 +248,6 @@ _ROWS = (
 PARAMETRIZATIONS: MappingProxyType[str, Parametrization] = MappingProxyType(
     {row.name: row for row in _ROWS}
 )
+
+# The rows that have an infinite-width limit in which features move.
+FEATURE_LEARNING: tuple[str, ...] = tuple(row.name for row in _ROWS if row.learns_features)

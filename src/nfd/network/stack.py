@@ -5,85 +5,25 @@ its own parametrization, seed, coupling and learning rates. A weight is held in 
 N(0, 1) entries times the forward multiplier (and, for the last matrix of a block, times the branch
 factor), so that a block is one fused matrix product. By the equivalence rule of docs/theory.md,
 section 2 (multiplier m/t, std t, SGD rate x t^2, Adam rate x t) this changes nothing but the rates,
-which :mod:`nfd.training` converts.
+which :mod:`nfd.training.optimizers` converts.
 
 The backward pass is written out rather than left to autograd, because the *decoupled* network is not
 the gradient of any function: its hidden weights are replaced, in the backward pass only, by an
 independent copy of the initial ones plus the same learned change.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nfd.parametrization import Role, Scales
+from nfd.network.activations import ACTIVATIONS
+from nfd.network.architecture import COUPLINGS, Architecture
+from nfd.network.parametrization import Scales
+from nfd.network.roles import Role
 from nfd.seeds import generator
-
-ACTIVATIONS = ("relu", "tanh", "linear")
-COUPLINGS = ("standard", "decoupled")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Shape of a network: d = ``input_dim``, C = ``outputs``, n = ``width``, L = ``depth`` blocks.
-
-    ``block_layers`` is 1 or 2; ``skip=False`` gives the 'vanilla' network without identity path,
-    which has one-layer blocks; ``horizon`` is T, the range of the time l/L. Raises ValueError naming
-    the field at fault.
-    """
-
-    input_dim: int
-    outputs: int
-    width: int
-    depth: int
-    block_layers: int = 1
-    skip: bool = True
-    activation: str = "relu"
-    horizon: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("input_dim", "outputs", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is not a positive number")
-        if self.block_layers not in (1, 2):
-            raise ValueError(f"block_layers: {self.block_layers} is not 1 or 2")
-        if not self.skip and self.block_layers != 1:
-            raise ValueError("skip: a network without skips has one-layer blocks (block_layers 1)")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation: {self.activation!r} is not one of {ACTIVATIONS}")
-        if not self.horizon > 0:
-            raise ValueError(f"horizon: {self.horizon} is not a positive number")
-
-    @property
-    def hidden_roles(self) -> tuple[Role, ...]:
-        """Roles of a block's matrices, first to last."""
-        return ("hidden_1", "hidden_2") if self.block_layers == 2 else ("hidden_2",)
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights of one network."""
-        hidden = self.depth * self.block_layers * self.width**2
-        return self.width * self.input_dim + hidden + self.outputs * self.width
-
-    def training_flops(self, batch_size: int) -> int:
-        """Floating-point operations of one training step: forward, backward and weight gradients."""
-        no_input_gradient = self.width * self.input_dim
-        return 2 * batch_size * (3 * self.parameters - no_input_gradient)
-
-    def branch_factor(self, scales: Scales) -> float:
-        """What multiplies a block's output; without skips, the gain that keeps the scale of h."""
-        if self.skip:
-            return scales.branch
-        return sqrt(2.0) if self.activation == "relu" else 1.0
-
-    def multiplier(self, role: Role, scales: Scales) -> float:
-        """Effective multiplier of a role's N(0, 1) weights, the branch factor included."""
-        factor = self.branch_factor(scales) if role == "hidden_2" else 1.0
-        return factor * scales[role].multiplier
 
 
 def initial_weight(
@@ -95,23 +35,6 @@ def initial_weight(
     """
     rng = generator(root_seed, "weights", seed, role, layer, copy)
     return rng.standard_normal(shape, dtype=np.float32)
-
-
-def _apply(activation: str, x: Tensor, out: Tensor) -> Tensor:
-    if activation == "relu":
-        return torch.clamp(x, min=0, out=out)
-    if activation == "tanh":
-        return torch.tanh(x, out=out)
-    return out.copy_(x)
-
-
-def _times_derivative(activation: str, g: Tensor, phi: Tensor) -> Tensor:
-    """``g`` times phi'(x), in place, from the activation's value ``phi`` = phi(x)."""
-    if activation == "relu":
-        return torch.ops.aten.threshold_backward.grad_input(g, phi, 0, grad_input=g)
-    if activation == "tanh":
-        return g.addcmul_(g * phi, phi, value=-1)
-    return g
 
 
 @dataclass(frozen=True)
@@ -149,11 +72,12 @@ class Stack:
         if list(couplings) != sorted(couplings, key=COUPLINGS.index):
             raise ValueError("couplings: decoupled members must come after the standard ones")
         self.architecture = architecture
+        self.activation = ACTIVATIONS[architecture.activation]
         self.scales, self.seeds, self.couplings = list(scales), list(seeds), list(couplings)
         self.root_seed, self.device, self.dtype = root_seed, torch.device(device), dtype
         self.weights = {
             role: [self._initial(role, layer) for layer in range(count)]
-            for role, count, _ in self._layout()
+            for role, count, _ in architecture.layout()
         }
         self.backward_copy = {
             role: [
@@ -162,14 +86,6 @@ class Stack:
             ]
             for role in architecture.hidden_roles
         }
-
-    def _layout(self) -> Iterator[tuple[Role, int, tuple[int, int]]]:
-        """(role, number of layers, shape of one matrix)."""
-        a = self.architecture
-        yield "input", 1, (a.width, a.input_dim)
-        for role in a.hidden_roles:
-            yield role, a.depth, (a.width, a.width)
-        yield "output", 1, (a.outputs, a.width)
 
     @property
     def members(self) -> int:
@@ -187,7 +103,7 @@ class Stack:
         self, role: Role, layer: int, members: Sequence[int], copy: str = "forward"
     ) -> Tensor:
         """Effective weights (len(members), out, in) of one layer at step 0, drawn afresh by name."""
-        shape = next(shape for name, _, shape in self._layout() if name == role)
+        shape = next(shape for name, _, shape in self.architecture.layout() if name == role)
         weights = torch.empty(len(members), *shape, dtype=self.dtype, device=self.device)
         drawn: dict[int, Tensor] = {}
         for slot, member in enumerate(members):
@@ -224,7 +140,7 @@ class Stack:
         torch.bmm(g[s:], self.backward_copy[role][layer], out=t[s:])
         return t
 
-    def add_to_weight(self, role: Role, layer: int, error: Tensor, feature: Tensor) -> None:
+    def add_product(self, role: Role, layer: int, error: Tensor, feature: Tensor) -> None:
         """Add ``error^T @ feature`` per member, to the backward copy of decoupled members as well."""
         change = error.transpose(1, 2)
         self.weights[role][layer].baddbmm_(change, feature)
@@ -232,20 +148,39 @@ class Stack:
         if role in self.backward_copy and s < self.members:
             self.backward_copy[role][layer].baddbmm_(change[s:], feature[s:])
 
+    def add(self, role: Role, layer: int, change: Tensor) -> None:
+        """Add ``change`` (members, out, in), to the backward copy of decoupled members as well."""
+        self.weights[role][layer].add_(change)
+        if role in self.backward_copy:
+            self.backward_copy[role][layer].add_(change[self.standard :])
+
+    def shrink(self, role: Role, layer: int, factor: Tensor) -> None:
+        """Multiply by ``factor`` (members, 1, 1); a backward copy by its own member's.
+
+        So the backward copy stays an independent initial part, as much shrunk, plus the learned change.
+        """
+        self.weights[role][layer].mul_(factor)
+        if role in self.backward_copy:
+            self.backward_copy[role][layer].mul_(factor[self.standard :])
+
+    def column(self, values: Sequence[float]) -> Tensor:
+        """One number per member, as (members, 1, 1)."""
+        return torch.tensor(values, dtype=self.dtype, device=self.device).view(-1, 1, 1)
+
     def forward(self, x: Tensor, trace: "Trace | None" = None) -> Tensor:
         """Outputs f (members, batch, C) for inputs (members, batch, d); fills ``trace`` if given."""
-        a, weights = self.architecture, self.weights
+        a, weights, activation = self.architecture, self.weights, self.activation
         h = torch.bmm(x, weights["input"][0].transpose(1, 2))
         scratch = torch.empty_like(h)
         for layer in range(a.depth):
             phi = scratch if trace is None else trace.phi[layer]
+            inside = h
+            if trace is not None and trace.stream is not None:
+                trace.stream[layer].copy_(h)
             if a.block_layers == 2:
-                if trace is not None:
-                    trace.stream[layer].copy_(h)
-                torch.bmm(h, weights["hidden_1"][layer].transpose(1, 2), out=phi)
-                _apply(a.activation, phi, out=phi)
-            else:
-                _apply(a.activation, h, out=phi)
+                inside = phi if trace is None or trace.inside is None else trace.inside[layer]
+                torch.bmm(h, weights["hidden_1"][layer].transpose(1, 2), out=inside)
+            activation.value(inside, phi)
             into = weights["hidden_2"][layer].transpose(1, 2)
             if a.skip:
                 h.baddbmm_(phi, into)
@@ -271,7 +206,7 @@ class Stack:
         visit(LayerGradient("output", 0, chi, trace.final))
         for layer in reversed(range(a.depth)):
             phi = trace.phi[layer]
-            t = _times_derivative(a.activation, self.times_backward(g, "hidden_2", layer), phi)
+            t = self._times_derivative(self.times_backward(g, "hidden_2", layer), trace, layer)
             visit(LayerGradient("hidden_2", layer, g, phi))
             if a.block_layers == 2:
                 below = self.times_backward(t, "hidden_1", layer)
@@ -280,12 +215,20 @@ class Stack:
             g = g.add_(t) if a.skip else t
         visit(LayerGradient("input", 0, g, trace.inputs))
 
+    def _times_derivative(self, g: Tensor, trace: "Trace", layer: int) -> Tensor:
+        """``g`` times phi' of a block, in place."""
+        if self.activation.times_derivative is not None:
+            return self.activation.times_derivative(g, trace.phi[layer])
+        return g.mul_(self.activation.derivative(trace.inside[layer]))
+
 
 class Trace:
     """Features of one forward pass, kept for the backward pass and the probes.
 
     ``phi[layer]`` (members, batch, n) is what a block's last matrix multiplies; ``stream[layer]`` is
-    h_{l-1}, kept for two-layer blocks only; ``final`` is h_L, ``inputs`` the inputs.
+    h_{l-1} and ``inside[layer]`` the argument of phi, each kept where the backward pass needs it: the
+    former for two-layer blocks, the latter if phi' is not known from phi. In a one-layer block the two
+    are the same. ``final`` is h_L, ``inputs`` the inputs.
     """
 
     inputs: Tensor
@@ -295,4 +238,9 @@ class Trace:
         a = stack.architecture
         shape = (a.depth, stack.members, batch, a.width)
         self.phi = torch.empty(shape, dtype=stack.dtype, device=stack.device)
-        self.stream = torch.empty_like(self.phi) if a.block_layers == 2 else None
+        needs_inside = stack.activation.times_derivative is None
+        two_layers = a.block_layers == 2
+        self.stream = torch.empty_like(self.phi) if two_layers or needs_inside else None
+        self.inside = self.stream
+        if two_layers:
+            self.inside = torch.empty_like(self.phi) if needs_inside else None
