@@ -168,9 +168,9 @@ def test_the_code_of_training_reruns_training(smoke):
 
 
 def test_the_code_of_limits_reruns_limits_only(smoke):
-    with edited(smoke, "src/nfd/gaussian.py", "\ndef ", "\nEDITED = 1\n\ndef "):
+    with edited(smoke, "src/nfd/limit/gaussian.py", "\ndef ", "\nEDITED = 1\n\ndef "):
         assert smoke.planned("train", "limits") == []
-    with edited(smoke, "src/nfd/limit.py", "1 - phi**2", "1 + phi**2"):
+    with edited(smoke, "src/nfd/limit/gaussian.py", "out.mul_(self._scale)", "out.div_(self._scale)"):
         planned = Counter(smoke.planned("train", "limits"))
     simulated = list((smoke.folder / "results/smoke/limits").rglob("*.outputs.parquet"))
     assert planned == {"simulate_limit": len(simulated)}
