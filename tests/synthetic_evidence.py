@@ -9,7 +9,7 @@ from math import exp, inf, log2, nan, sqrt
 
 import pandas as pd
 
-from nfd.evidence import EVIDENCE_COLUMNS
+from nfd.evidence.table import COLUMNS, typed
 
 Row = dict[str, object]
 
@@ -21,16 +21,12 @@ PARTICLES = 100_000
 
 def make(figure: str, *, seeds: int = 5) -> pd.DataFrame:
     """The evidence of one figure; with a single seed there are no intervals."""
-    table = pd.DataFrame(list(_MAKERS[figure]()), columns=list(EVIDENCE_COLUMNS))
+    table = pd.DataFrame(list(_MAKERS[figure]()), columns=list(COLUMNS))
+    table = typed(table)
     table.loc[table["seeds"].notna(), "seeds"] = seeds
     if seeds < 2:
         table[["ci_low", "ci_high"]] = nan
-    return table
-
-
-def empty() -> pd.DataFrame:
-    """A table without a row."""
-    return pd.DataFrame(columns=list(EVIDENCE_COLUMNS))
+    return typed(table)
 
 
 def series_name(

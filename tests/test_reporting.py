@@ -13,7 +13,7 @@ import pytest
 import synthetic_report
 
 from nfd import reporting
-from nfd.claims import overall
+from nfd.claims.rules import overall
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "make_report.py"
 

@@ -24,8 +24,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from nfd.catalogue import FIGURES
-from nfd.claims import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
+from nfd.claims.registry import FIGURES, claims_of
+from nfd.claims.rules import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
 from nfd.experiments import config_digest, expand
 from nfd.parametrization import PARAMETRIZATIONS, Parametrization
 from nfd.tables import code_version, read_provenance
@@ -579,12 +579,12 @@ def _figure_blocks(
 def _home(name: str, sections: Sequence[ClaimSection]) -> str:
     """The claim that shows a figure: the first it is catalogued for, or that uses it; else none."""
     users = [s.id for s in sections if any(finding.figure == name for finding in s.findings)]
-    return next((claim for claim in (*FIGURES[name].claims, *users) if claim in users), "")
+    return next((claim for claim in (*claims_of(name), *users) if claim in users), "")
 
 
 def _caption(name: str, captions: str | Path | None) -> str:
-    path = Path(captions) / f"{name}.rst" if captions else None
-    return path.read_text() if path and path.exists() else ""
+    path = next(Path(captions).rglob(f"{name}.rst"), None) if captions else None
+    return path.read_text() if path else ""
 
 
 def render(content: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from checkout import SMOKE, merged
 
-from nfd import catalogue, experiments
+from nfd import experiments
+from nfd.claims.registry import FIGURES
 
 FORMATS = ("pdf", "png", "svg", "csv")
 
@@ -22,7 +23,7 @@ def config(smoke):
 
 def test_everything_is_there(smoke):
     figures = smoke.folder / "figures/smoke"
-    for name in catalogue.FIGURES:
+    for name in FIGURES:
         for kind in FORMATS:
             assert (figures / f"{name}.{kind}").stat().st_size > 0
     claims = pd.read_csv(smoke.folder / "results/smoke/claims.csv")
@@ -78,7 +79,7 @@ def edited(smoke, path, old, new):
 
 
 def test_a_caption_reruns_no_training(smoke):
-    with edited(smoke, "workflow/report/depth_transfer.rst", "\n", " Edited.\n"):
+    with edited(smoke, "src/nfd/claims/transfer/depth_transfer.rst", "\n", " Edited.\n"):
         planned = smoke.planned()
     assert planned == ["report_page"]
 
@@ -86,7 +87,7 @@ def test_a_caption_reruns_no_training(smoke):
 def test_the_code_of_figures_reruns_figures_only(smoke):
     with edited(smoke, "src/nfd/plotting.py", '"""', '"""Edited. '):
         planned = Counter(smoke.planned())
-    assert planned.pop("draw_figure") == len(catalogue.FIGURES)
+    assert planned.pop("draw_figure") == len(FIGURES)
     assert set(planned) <= {"report_page"}
 
 
@@ -94,7 +95,7 @@ def test_the_code_of_figures_reruns_figures_only(smoke):
 def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module):
     with edited(smoke, f"src/nfd/evidence/{module}.py", '"""', '"""Edited. '):
         planned = Counter(smoke.planned())
-    assert planned.pop("gather_evidence") == len(catalogue.FIGURES)
+    assert planned.pop("gather_evidence") == len(FIGURES)
     assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
 
 
@@ -115,7 +116,7 @@ def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):
     planned = Counter(smoke.planned("train", config=name))
     assert planned == {"train_networks": len(affected)}
     everything = Counter(smoke.planned(config=name))
-    figures = [n for n, f in catalogue.FIGURES.items() if "depth_transfer" in f.experiments]
+    figures = [n for n, f in FIGURES.items() if "depth_transfer" in f.experiments]
     assert everything["train_networks"] == len(affected)
     assert everything["gather_evidence"] == len(figures)
     assert "simulate_limit" not in everything

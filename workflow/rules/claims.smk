@@ -13,10 +13,12 @@ rule gather_evidence:
         tables=evidence_inputs,
         outputs=lambda wildcards: [
             path
-            for name in catalogue.FIGURES[wildcards.figure].experiments
+            for name in registry.FIGURES[wildcards.figure].experiments
             for path in outputs_of(name)
+            if registry.FIGURES[wildcards.figure].outputs
         ],
-        code=source("evidence", "scaling", "closed_form", "parametrization"),
+        code=lambda wildcards: source("evidence", "closed_form", "parametrization", "seeds")
+        + source_of_figure("evidence", wildcards.figure),
     output:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
     log:
@@ -39,7 +41,8 @@ rule gather_evidence:
 rule judge_claims:
     input:
         evidence=expand(f"{RESULTS}/evidence/{{figure}}.csv", figure=SHOWN),
-        code=source("claims", "scaling", "catalogue"),
+        code=source("claims", "evidence/table", "evidence/fits", "parametrization")
+        + source_of_verdicts(),
     output:
         claims=report(
             CLAIMS_TABLE,

@@ -3,7 +3,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from nfd import catalogue, experiments, progress
+from nfd import experiments, progress
+from nfd.claims import registry
 from nfd.datasets import DataError, check_settings
 
 try:
@@ -32,7 +33,7 @@ TRAINING_JOBS, LIMIT_JOBS = (
 # Figures whose experiments are all switched on.
 SHOWN = [
     name
-    for name, figure in catalogue.FIGURES.items()
+    for name, figure in registry.FIGURES.items()
     if set(figure.experiments) <= set(CONFIG["experiments"])
 ]
 
@@ -56,6 +57,22 @@ def source(*modules):
         inside = sorted(Path("src/nfd", module).glob("*.py"))
         files += map(str, inside) if inside else [f"src/nfd/{module}.py"]
     return files
+
+
+def source_of_figure(part, figure):
+    """The file of a figure's family that makes its evidence, or draws it."""
+    return source(registry.module_of(part, figure).removeprefix("nfd.").replace(".", "/"))
+
+
+def source_of_verdicts():
+    """The files of all families that state the claims and judge them."""
+    folders = [f"claims/{family.package.split('.')[-1]}" for family in registry.FAMILIES]
+    return source(*(f"{folder}/{part}" for folder in folders for part in ("__init__", "verdict")))
+
+
+def caption_of(figure):
+    """The file with a figure's caption."""
+    return str(Path(*source_of_figure("figure", figure)).with_name(f"{figure}.rst"))
 
 
 def training_job(wildcards):
@@ -96,5 +113,5 @@ def outputs_of(experiment):
 
 def evidence_inputs(wildcards):
     """What a figure's evidence is computed from."""
-    names = catalogue.FIGURES[wildcards.figure].experiments
+    names = registry.FIGURES[wildcards.figure].experiments
     return [path for name in names for path in tables_of(name)]

@@ -6,7 +6,8 @@ rule figures:
 rule draw_figure:
     input:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
-        code=source("plotting", "drawing", "parametrization"),
+        code=lambda wildcards: source("drawing", "evidence/table", "parametrization")
+        + source_of_figure("figure", wildcards.figure),
     output:
         pdf=f"{FIGURES}/{{figure}}.pdf",
         png=f"{FIGURES}/{{figure}}.png",

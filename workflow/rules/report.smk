@@ -6,8 +6,8 @@ rule report_page:
         claims=CLAIMS_TABLE,
         pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
         tables=rules.train.input + rules.limits.input,
-        captions=expand("workflow/report/{figure}.rst", figure=SHOWN),
-        code=source("reporting", "claims", "catalogue", "experiments", "parametrization")
+        captions=[caption_of(name) for name in SHOWN],
+        code=source("reporting", "claims", "experiments", "parametrization")
         + [f"src/nfd/templates/report.{kind}" for kind in ("html.j2", "css", "js")],
     output:
         page=REPORT,
@@ -29,7 +29,7 @@ rule report_page:
         "Writing the report"
     shell:
         "python scripts/make_report.py --config {params.config:q} --claims {input.claims:q}"
-        " --results {params.results:q} --figures {params.figures:q} --captions workflow/report"
+        " --results {params.results:q} --figures {params.figures:q} --captions src/nfd/claims"
         " --output {output.page:q} > {log:q} 2>&1"
 
 
