@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from docutils.core import publish_doctree
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
@@ -21,9 +22,11 @@ from matplotlib.transforms import Bbox
 from scipy.optimize import minimize
 from synthetic_evidence import make
 
-from nfd.claims.registry import FIGURES, caption_path, function
+from nfd.claims.registry import CLAIMS, FIGURES, caption_path, function
+from nfd.claims.rules import judge
 from nfd.drawing import axes as drawing_axes
 from nfd.drawing import labels, page, style
+from nfd.drawing.names import NOT_FITTED, NOT_MEASURED
 from nfd.drawing.page import FORMATS, Context, draw, save_as
 from nfd.evidence.table import empty, read
 from nfd.parametrization import PARAMETRIZATIONS
@@ -193,7 +196,7 @@ def test_lines_show_the_numbers_of_the_table_and_dashes_the_coupling():
     own = next(axes for axes in panels(figure) if axes.get_title(loc="left") == "W₁: own change")
     for series, dash in (("depth_mup", "-"), ("depth_mup, decoupled", "--")):
         rows = table[(table["series"] == series) & (table["quantity"] == "own_change_1")]
-        rows = rows[(rows["step"] == 10) & (rows["source"] == "network")]
+        rows = rows[(rows["step"] == 10) & (rows["source"] == "fit")]
         lines = [line for line in own.lines if np.array_equal(line.get_ydata(), rows["estimate"])]
         assert dash in {line.get_linestyle() for line in lines}
         assert all(np.array_equal(line.get_xdata(), rows["depth"]) for line in lines)
@@ -238,6 +241,68 @@ def test_a_rate_that_diverges_at_the_transferred_rate_is_marked():
     assert any("▲ diverges" in title for title in titles)
 
 
+# -------------------------------------------------------------------------- what is judged and what is drawn
+
+
+def panels_of(name: str) -> list[page.Panel]:
+    return [panel for row in function("figure", name)(make(name)) for panel in row.panels]
+
+
+# Read for notes only, and shown elsewhere: counted at the foot; the points of the panels themselves.
+NOT_IN_PANELS = ("diverged_runs", "grid_spacing")
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_verdict_rests_on_nothing_but_what_is_drawn(claim):
+    """Judged on the rows that stand in panels alone, every finding is the same."""
+    known = {name: make(name) for name in CLAIMS[claim].figures}
+    drawn_rows = {}
+    for name, table in known.items():
+        shown = {place for panel in panels_of(name) for place in panel.table.index}
+        drawn_rows[name] = table[table.index.isin(shown) | table["quantity"].isin(NOT_IN_PANELS)]
+        assert 0 < len(drawn_rows[name]) < len(table) + 1
+    pd.testing.assert_frame_equal(judge(CLAIMS[claim], drawn_rows), judge(CLAIMS[claim], known))
+
+
+def test_the_check_of_judged_rows_sees_a_number_that_is_not_drawn():
+    table = make("scaling_trend")
+    without = table[table["quantity"] != "train_loss_gain_width_mean"]
+    found, expected = (judge(CLAIMS["C1"], {"scaling_trend": t}) for t in (without, table))
+    assert not found.equals(expected)
+
+
+def marks(panel: page.Panel, table: pd.DataFrame) -> list[object]:
+    """All that a panel shows of a table, as something to compare."""
+    with rc_context(dict(style.STYLE)):
+        axes = Figure().subplots()
+        axes.set_title(panel.title, loc="left")
+        panel.draw(axes, table)
+    lines = [(line.get_xydata().tolist(), line.get_gid()) for line in axes.lines]
+    written = [text.get_text() for text in axes.texts] + [axes.get_title(loc="left")]
+    written += [label.get_text() for label in axes.get_yticklabels()]
+    return [lines, [len(c.get_paths()) for c in axes.collections], written]
+
+
+@ALL
+def test_every_quantity_in_a_panel_is_drawn(name):
+    """A panel whose table loses a quantity shows something else."""
+    for panel in panels_of(name):
+        whole = marks(panel, panel.table)
+        for quantity in panel.table["quantity"].unique():
+            rest = panel.table[panel.table["quantity"] != quantity]
+            if len(rest):
+                assert marks(panel, rest) != whole, (panel.title, quantity)
+
+
+@ALL
+def test_nothing_is_missing_from_complete_evidence(name):
+    """A quantity that a panel asks for under another name than the evidence's leaves it empty."""
+    figure = drawn(name)
+    assert len(panels(figure)) == len(panels_of(name))
+    said = {text.get_text() for text in texts(figure)}
+    assert not said & {NOT_MEASURED, NOT_FITTED, "no usable value"}
+
+
 # ------------------------------------------------------------------------- incomplete or ugly evidence
 
 
@@ -270,7 +335,7 @@ def test_missing_quantities_are_left_out_or_explained(name, quick):
         figure = picture(name, table[table["quantity"].isin(kept)])
         for axes in panels(figure):
             if not axes.axison:
-                assert any("not measured" in text.get_text() for text in axes.texts)
+                assert any(text.get_fontsize() < 9 for text in axes.texts)  # besides its letter
             else:
                 assert axes.lines or axes.collections
 

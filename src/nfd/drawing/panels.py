@@ -139,7 +139,7 @@ def dots_panel(
 
 
 def _dodge(number: int) -> np.ndarray:
-    return np.linspace(-0.33, 0.33, number) if number > 1 else np.zeros(1)
+    return np.linspace(-0.33, 0.33, number) if number > 1 else np.zeros(number)
 
 
 def _is_last(row: pd.Series, table: pd.DataFrame) -> bool:
@@ -168,4 +168,5 @@ def _robust_limits(axes: Axes, table: pd.DataFrame, references: Sequence[float])
     reach = max(np.ptp(middle), 0.2 * np.abs(middle).max(), 1e-9)
     low = max(np.nanmin(np.r_[table["ci_low"], middle]), middle.min() - reach)
     high = min(np.nanmax(np.r_[table["ci_high"], middle]), middle.max() + reach)
-    axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+    margin = 0.06 * (high - low) or reach
+    axes.set_xlim(low - margin, high + margin)

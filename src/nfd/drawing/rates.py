@@ -122,7 +122,12 @@ def _transfer_summaries(table: pd.DataFrame, suffix: str, size: str) -> list[Row
         best, regret = _best_rates(part), pick(part, "regret").dropna(subset="estimate")
         panels = [
             Panel(f"best learning rate{title}", best, partial(_best_rate_panel, size=size)),
-            Panel(f"regret of transferring{title}", regret, partial(_regret_panel, size=size)),
+            Panel(
+                f"regret of transferring{title}",
+                regret,
+                partial(_regret_panel, size=size),
+                "the best rate lies at the grid's edge",
+            ),
         ]
         rows.append(Row(panels, height=2.0))
     return rows

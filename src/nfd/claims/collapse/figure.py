@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 
 from nfd.drawing.axes import fix_ticks, linear_y
 from nfd.drawing.lines import draw_line, line_entries, reference_line
-from nfd.drawing.names import exponent_text, fitted_number, lines_of, name_of, short_name, stack
+from nfd.drawing.names import (
+    NOT_FITTED,
+    exponent_text,
+    fitted_number,
+    lines_of,
+    name_of,
+    short_name,
+    stack,
+)
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import dots, sizes_panel
 from nfd.drawing.rates import transfer_rows
@@ -55,7 +63,7 @@ def correction_exponent(table: pd.DataFrame) -> list[Row]:
     drift = pick(table, "drift")
     panels = [
         Panel("change of the output in the first step", change, _first_change_panel),
-        Panel("drift of the best learning rate", drift, _drift_panel),
+        Panel("drift of the best learning rate", drift, _drift_panel, NOT_FITTED),
     ]
     return [*transfer_rows(table, "depth"), Row(panels, height=2.0)]
 

@@ -21,7 +21,7 @@ from nfd.drawing.lines import (
 )
 from nfd.drawing.names import decimals, interval_text
 from nfd.drawing.page import Panel, Row
-from nfd.drawing.panels import add_note, steps_panel
+from nfd.drawing.panels import add_note, dots, steps_panel
 from nfd.drawing.style import FAINT, INK, colour_of, mark_of, ramp_of
 from nfd.evidence.table import pick, pick_measured, usable
 
@@ -48,7 +48,7 @@ def limit_convergence(table: pd.DataFrame) -> list[Row]:
                 ),
                 Panel(
                     "fluctuation (hollow: step 0)",
-                    pick_measured(to_nfd, "fluctuation_over_width"),
+                    usable(pick(to_nfd, "fluctuation_over_width")),
                     partial(noise, x="width", ramp=depth),
                 ),
             ],
@@ -72,9 +72,49 @@ def limit_convergence(table: pd.DataFrame) -> list[Row]:
             [*network_entries(to_nfd), *limit_entries(pick_measured(table, "bias_over_depth"))],
             share_y=True,
         ),
+        Row(_distances(table)),
         Row(
             _limit_losses(losses, ramp),
             [*ramp_entries(ramp, "depth"), *dotted_limit_entries(losses)],
+        ),
+    ]
+
+
+COMPARED = {  # series -> as printed
+    "standard to NFD": "standard → NFD",
+    "standard to coupled limit": "standard → coupled limit",
+    "decoupled to NFD": "decoupled → NFD",
+}
+
+
+def _distances(table: pd.DataFrame) -> list[Panel]:
+    """In numbers: which limit is nearer, where the error levels off, and how fast it falls."""
+    nearer = pick(table, "squared_error_difference")
+    levels = pick(table, "bias_over_depth_plateau")
+    levels = levels.assign(quantity=levels["series"])
+    over_depth = pick(table, "bias_over_depth_slope")
+    over_depth = over_depth.assign(quantity=over_depth["series"])
+    over_width = pick(table, "fluctuation_over_width_slope", series="standard to NFD", step=0)
+    over_width = over_width[over_width["depth"] == over_width["depth"].max()]
+    over_width = over_width.assign(quantity=over_width["depth"].map("L = {:g}".format))
+    distances = {"squared_error_difference": "squared error at L → ∞,\nNFD − coupled limit"}
+    distances |= {series: f"error levels off,\n{name}" for series, name in COMPARED.items()}
+    rates = {series: f"error over L,\n{name}" for series, name in COMPARED.items()}
+    rates |= {depth: f"fluctuation over n,\n{depth}" for depth in over_width["quantity"]}
+    return [
+        dots(
+            "distance from the limits",
+            pd.concat([nearer, levels]),
+            "relative to the output change",
+            distances,
+            (0.0,),
+        ),
+        dots(
+            "exponents (hollow: step 0)",
+            pd.concat([over_depth, over_width]),
+            "exponent",
+            rates,
+            (-1.0, -0.5),
         ),
     ]
 
@@ -142,6 +182,7 @@ def _slopes_note(table: pd.DataFrame, quantity: str) -> str:
 def _fluctuation_panel(
     axes: Axes, table: pd.DataFrame, label: str, x: str, ramp: Mapping | None = None
 ) -> None:
+    """What single networks differ by; with a ramp coloured by depth, with fits over the width."""
     log_y(axes, label)
     size_axis(axes, x, table[x])
     by = ["series", "step", "depth"] if ramp else ["series", "step"]
@@ -149,7 +190,7 @@ def _fluctuation_panel(
         first = points.iloc[0]
         colour = ramp.get(first["depth"], INK) if ramp else colour_of(first)
         mark = replace(mark_of(first), colour=colour, filled=first["step"] > 0)
-        draw_line(axes, points, x, mark)
+        draw_measured_and_fit(axes, points, x, mark)
 
 
 def _limit_losses(losses: pd.DataFrame, ramp: Mapping) -> list[Panel]:

@@ -25,12 +25,14 @@ from nfd.drawing.panels import noted, sizes_panel, steps_panel
 from nfd.drawing.style import DASHES, INK, Mark, mark_of, ramp_of
 from nfd.evidence.table import pick, pick_measured, usable
 
+OUTPUT_GAPS = ("output_gap", "output_gap_mean", "output_gap_limit", "output_gap_mean_limit")
+
 
 def gia_restoration(table: pd.DataFrame) -> list[Row]:
     """Standard against decoupled training over depth (claim C4)."""
     losses = pick_measured(table, "train_loss")
     ramp = ramp_of(losses, "depth")
-    gaps = table[table["quantity"].str.startswith("output_gap")]
+    gaps = table[table["quantity"].isin(OUTPUT_GAPS)]
     first, last = _first_and_last(gaps[gaps["source"] == "network"])
     after_first = gaps[gaps["step"] == first]
     at_last = gaps[gaps["step"] == last] if last > first else gaps.iloc[:0]

@@ -21,7 +21,7 @@ from nfd.drawing.lines import (
     ramp_entries,
     reference_line,
 )
-from nfd.drawing.names import LIMIT_NAMES, fitted_number, lines_of, stack
+from nfd.drawing.names import LIMIT_NAMES, NOT_FITTED, fitted_number, lines_of, stack
 from nfd.drawing.page import Draw, Panel, Row
 from nfd.drawing.panels import ramp_panel, steps_panel
 from nfd.drawing.style import FAINT, INK, colour_of, mark_of, ramp_of
@@ -104,6 +104,7 @@ def coupling_at_init(table: pd.DataFrame) -> list[Row]:
                     "exponent of the mean square in width",
                     exponents,
                     partial(_initial_slopes_panel, names=slopes),
+                    NOT_FITTED,
                 ),
             ]
         ),

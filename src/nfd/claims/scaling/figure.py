@@ -15,7 +15,7 @@ from nfd.drawing.lines import (
     ramp_entries,
     reference_line,
 )
-from nfd.drawing.names import lines_of, name_of
+from nfd.drawing.names import NOT_FITTED, lines_of, name_of
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import dots, ramp_panel, sizes_panel, steps_panel
 from nfd.drawing.style import mark_of, ramp_of
@@ -31,7 +31,11 @@ def scaling_trend(table: pd.DataFrame) -> list[Row]:
         Row(_scaling_curves(table, width, depth), keys),
         Row(_per_parametrization(final, "width", "depth", depth), share_y=True),
         Row(_per_parametrization(final, "depth", "width", width), share_y=True),
-        Row(_gain_panels(table), line_entries(final[final["source"] == "network"])),
+        Row(
+            [*_gain_panels(table, "train"), _accuracy_panel(table)],
+            line_entries(final[final["source"] == "network"]),
+        ),
+        Row([*_gain_panels(table, "test"), _mean_gains(table)]),
     ]
 
 
@@ -87,15 +91,34 @@ def _per_parametrization(
     return panels
 
 
-def _gain_panels(table: pd.DataFrame) -> list[Panel]:
-    panels = []
-    for size in ("width", "depth"):
-        gains = pick_measured(table, f"train_loss_gain_{size}")
-        panels.append(Panel(f"gain of doubling the {size}", gains, partial(_gain_panel, size=size)))
+def _gain_panels(table: pd.DataFrame, split: str) -> list[Panel]:
+    """What each doubling of the width or the depth removes of the training or test loss."""
+    name = {"train": "training", "test": "test"}[split]
+    return [
+        Panel(
+            f"{name} loss, doubling the {size}",
+            pick_measured(table, f"{split}_loss_gain_{size}"),
+            partial(_gain_panel, size=size),
+        )
+        for size in ("width", "depth")
+    ]
+
+
+def _accuracy_panel(table: pd.DataFrame) -> Panel:
     accuracy = pick_measured(table, "final_test_accuracy", source="network")
     widest = accuracy[accuracy["width"] == accuracy["width"].max()]
     draw = partial(sizes_panel, label="test accuracy", x="depth", log=False)
-    return [*panels, Panel(f"test accuracy, n = {widest['width'].max():g}", widest, draw)]
+    return Panel(f"test accuracy, n = {widest['width'].max():g}", widest, draw)
+
+
+def _mean_gains(table: pd.DataFrame) -> Panel:
+    """The gains averaged over all neighbours, which decide the claim."""
+    groups = {
+        f"{split}_loss_gain_{size}_mean": f"{name}, {size}"
+        for split, name in (("train", "training"), ("test", "test"))
+        for size in ("width", "depth")
+    }
+    return dots("mean over doublings", table, "fraction removed", groups, (0.0,))
 
 
 def _gain_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
@@ -121,14 +144,18 @@ def diminishing_returns(table: pd.DataFrame) -> list[Row]:
         Row(
             [
                 Panel(f"{name}: loss over width", losses, partial(over_width, label=loss)),
-                Panel(f"{name}: above the limit", excess, partial(over_width, label=above)),
+                Panel(
+                    f"{name}: above the limit", excess, partial(over_width, label=above), NOT_FITTED
+                ),
             ],
             [*ramp_entries(depth, "depth"), *fit_entries(losses), *limit_entries(losses)],
         ),
         Row(
             [
                 Panel(f"{name}: loss over depth", losses, partial(over_depth, label=loss)),
-                Panel(f"{name}: above the limit", excess, partial(over_depth, label=above)),
+                Panel(
+                    f"{name}: above the limit", excess, partial(over_depth, label=above), NOT_FITTED
+                ),
             ],
             ramp_entries(width, "width"),
         ),
