@@ -24,8 +24,8 @@ IMPORTS = (
     "pyarrow.parquet",
     "torch",
     "nfd.command",
-    "nfd.evidence",
-    "nfd.plotting",
+    "nfd.evidence.rates",
+    "nfd.drawing.page",
 )
 NULL_WORKFLOW = """
 rule all:

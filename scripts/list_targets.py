@@ -14,8 +14,7 @@ import yaml
 from snakemake.utils import update_config
 
 from nfd import experiments
-from nfd.catalogue import FIGURES
-from nfd.claims import CLAIMS
+from nfd.claims.registry import CLAIMS, FIGURES, claims_of
 from nfd.pipeline.script import run_script
 from nfd.report.costs import read_costs
 from nfd.report.text import duration
@@ -76,7 +75,7 @@ def describe(config: dict[str, Any]) -> list[str]:
                 (
                     n,
                     duration(sum(estimated[e] for e in f.experiments)),
-                    ", ".join(f.claims),
+                    ", ".join(claims_of(n)),
                     f.title,
                 )
                 for n, f in shown.items()

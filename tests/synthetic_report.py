@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from nfd import catalogue, experiments, tables
-from nfd.claims import CLAIM_COLUMNS
-from nfd.evidence import EVIDENCE_COLUMNS
+from nfd import experiments, tables
+from nfd.claims.registry import FIGURES
+from nfd.claims.rules import CLAIM_COLUMNS
+from nfd.evidence.table import COLUMNS
 from nfd.report.record import describe
 
 HOSTILE = (
@@ -59,7 +60,7 @@ WITHOUT_CLAIM = "kernel_spectrum"
 def claims() -> pd.DataFrame:
     """A claim per catalogued figure but one, verdicts in turn; the first is markup wherever it can be."""
     rows = []
-    used = [(name, f) for name, f in catalogue.FIGURES.items() if name != WITHOUT_CLAIM]
+    used = [(name, f) for name, f in FIGURES.items() if name != WITHOUT_CLAIM]
     for number, (name, figure) in enumerate(used):
         for decides in (True, False):
             rows.append(
@@ -94,7 +95,7 @@ def evidence(name: str) -> pd.DataFrame:
     )
     rows.append({"quantity": "gap", "source": "fit", "depth": 3.0, "estimate": 0.3})
     frame = pd.DataFrame(rows).assign(series=HOSTILE, optimizer="sgd")
-    return frame.reindex(columns=EVIDENCE_COLUMNS)
+    return frame.reindex(columns=list(COLUMNS))
 
 
 def picture(text: str) -> str:

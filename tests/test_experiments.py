@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nfd.catalogue import EXPERIMENTS, FIGURES
+from nfd.claims.registry import EXPERIMENTS
 from nfd.experiments import (
     CONFIG_DEFAULTS,
     EXPERIMENT_DEFAULTS,
@@ -215,21 +215,6 @@ def test_rules_across_keys(change: dict, named: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_catalogue_knows_every_figure_and_claim() -> None:
-    from nfd.claims import CLAIMS
-    from nfd.evidence import EVIDENCE
-    from nfd.plotting import FIGURES as DRAWN
-
-    assert set(FIGURES) == set(EVIDENCE) == set(DRAWN)
-    for name, figure in FIGURES.items():
-        assert figure.experiments == tuple(EVIDENCE[name].experiments), name
-        assert (ROOT / "workflow" / "report" / f"{name}.rst").exists()
-    shown = {claim for figure in FIGURES.values() for claim in figure.claims}
-    assert shown == set(CLAIMS) == {f"C{number}" for number in range(1, 14)}
-    for claim in CLAIMS.values():
-        assert all(claim.id in FIGURES[name].claims for name in claim.figures), claim.id
-
-
 def test_environments_carry_the_version_ranges_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     conda_names = {"torch": "pytorch", "snakemake[reports]": "snakemake"}
@@ -253,7 +238,7 @@ def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
 
 
 def test_the_snakefile_loads_nothing_heavy() -> None:
-    code = "import sys, nfd.experiments, nfd.catalogue, nfd.datasets; print(*sys.modules)"
+    code = "import sys, nfd.experiments, nfd.claims.registry, nfd.datasets; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from checkout import ROOT, SMOKE, merged
 
-from nfd import catalogue, experiments
+from nfd import experiments
+from nfd.claims.registry import FIGURES
 from nfd.report.compare import compare, read_run
 
 FORMATS = ("pdf", "png", "svg", "csv")
@@ -24,7 +25,7 @@ def config(smoke):
 
 def test_everything_is_there(smoke):
     figures = smoke.folder / "figures/smoke"
-    for name in catalogue.FIGURES:
+    for name in FIGURES:
         for kind in FORMATS:
             assert (figures / f"{name}.{kind}").stat().st_size > 0
     claims = pd.read_csv(smoke.folder / "results/smoke/claims.csv")
@@ -54,7 +55,7 @@ def test_the_run_can_be_compared_and_equals_itself(smoke):
     found = compare(run, run)
     assert list(found.observables["observable"]) == list(judged["observable"])
     assert (found.observables["z"].dropna() == 0).all()
-    assert set(run.evidence) == set(catalogue.FIGURES)
+    assert set(run.evidence) == set(FIGURES)
 
 
 @pytest.mark.nightly
@@ -119,7 +120,7 @@ def edited(smoke, path, old, new):
 
 
 def test_a_caption_reruns_no_training(smoke):
-    with edited(smoke, "workflow/report/depth_transfer.rst", "\n", " Edited.\n"):
+    with edited(smoke, "src/nfd/claims/transfer/depth_transfer.rst", "\n", " Edited.\n"):
         planned = smoke.planned()
     assert planned == ["report_page"]
 
@@ -140,7 +141,7 @@ def test_comments_and_docstrings_of_the_code_rerun_no_more_than_the_report(smoke
 def test_the_code_of_figures_reruns_figures_only(smoke):
     with edited(smoke, "src/nfd/plotting.py", '"SGD"', '"S.G.D."'):
         planned = Counter(smoke.planned())
-    assert planned.pop("draw_figure") == len(catalogue.FIGURES)
+    assert planned.pop("draw_figure") == len(FIGURES)
     assert set(planned) <= {"describe_run", "report_page"}
 
 
@@ -154,7 +155,7 @@ def test_the_code_of_figures_reruns_figures_only(smoke):
 def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module, old, new):
     with edited(smoke, f"src/nfd/evidence/{module}.py", old, new):
         planned = Counter(smoke.planned())
-    assert planned.pop("gather_evidence") == len(catalogue.FIGURES)
+    assert planned.pop("gather_evidence") == len(FIGURES)
     assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
 
 
@@ -170,7 +171,9 @@ def test_the_code_of_training_reruns_training(smoke):
 def test_the_code_of_limits_reruns_limits_only(smoke):
     with edited(smoke, "src/nfd/limit/gaussian.py", "\ndef ", "\nEDITED = 1\n\ndef "):
         assert smoke.planned("train", "limits") == []
-    with edited(smoke, "src/nfd/limit/gaussian.py", "out.mul_(self._scale)", "out.div_(self._scale)"):
+    with edited(
+        smoke, "src/nfd/limit/gaussian.py", "out.mul_(self._scale)", "out.div_(self._scale)"
+    ):
         planned = Counter(smoke.planned("train", "limits"))
     simulated = list((smoke.folder / "results/smoke/limits").rglob("*.outputs.parquet"))
     assert planned == {"simulate_limit": len(simulated)}
@@ -186,7 +189,7 @@ def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):
     planned = Counter(smoke.planned("train", config=name))
     assert planned == {"train_networks": len(affected)}
     everything = Counter(smoke.planned(config=name))
-    figures = [n for n, f in catalogue.FIGURES.items() if "depth_transfer" in f.experiments]
+    figures = [n for n, f in FIGURES.items() if "depth_transfer" in f.experiments]
     assert everything["train_networks"] == len(affected)
     assert everything["gather_evidence"] == len(figures)
     assert "simulate_limit" not in everything

@@ -13,8 +13,9 @@ rule gather_evidence:
         tables=evidence_inputs,
         outputs=lambda wildcards: [
             path
-            for name in catalogue.FIGURES[wildcards.figure].experiments
+            for name in registry.FIGURES[wildcards.figure].experiments
             for path in outputs_of(name)
+            if registry.FIGURES[wildcards.figure].outputs
         ],
     output:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
@@ -29,7 +30,9 @@ rule gather_evidence:
         mem_mb=4000,
         runtime=20,
     params:
-        code=code_of("make_evidence"),
+        code=lambda wildcards: code_of(
+            "make_evidence", registry.module_of("evidence", wildcards.figure)
+        ),
     message:
         "Gathering the evidence of {wildcards.figure}"
     shell:
@@ -58,7 +61,9 @@ rule judge_claims:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code_of("judge_claims"),
+        code=code_of(
+            "judge_claims", *{registry.module_of("verdict", name) for name in registry.CLAIMS}
+        ),
     message:
         "Judging the claims"
     shell:

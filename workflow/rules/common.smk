@@ -13,7 +13,8 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(SOURCES)}; ")
 
 import nfd
-from nfd import catalogue, experiments, progress
+from nfd import experiments, progress
+from nfd.claims import registry
 from nfd.datasets import DataError, check_settings
 from nfd.pipeline import code
 
@@ -49,7 +50,7 @@ TRAINING_JOBS, LIMIT_JOBS = (
 # Figures whose experiments are all switched on.
 SHOWN = [
     name
-    for name, figure in catalogue.FIGURES.items()
+    for name, figure in registry.FIGURES.items()
     if set(figure.experiments) <= set(CONFIG["experiments"])
 ]
 
@@ -73,13 +74,17 @@ def in_checkout(path):
 
 # Named in the commands' templates, whose text is what Snakemake compares: where they lie reruns nothing.
 SCRIPTS = in_checkout("scripts")
-CAPTIONS = in_checkout("workflow/report")
+CAPTIONS = in_checkout("src/nfd/claims")
 
 
-def code_of(script):
-    """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing."""
+def code_of(script, *modules):
+    """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing.
+
+    ``modules`` are those of a family of claims that the script loads by their names.
+    """
+    files = [f"{SOURCES}/{module.replace('.', '/')}.py" for module in modules]
     try:
-        return code.digest(f"{CHECKOUT}/scripts/{script}.py")
+        return code.digest(f"{CHECKOUT}/scripts/{script}.py", *files)
     except code.HiddenCodeError as error:
         raise WorkflowError(str(error)) from None
 
@@ -89,6 +94,11 @@ def sources_of(script):
     modules = code.modules_of(f"{CHECKOUT}/scripts/{script}.py")
     files = [f"scripts/{script}.py", *(path.relative_to(CHECKOUT).as_posix() for path in modules)]
     return [in_checkout(file) for file in files]
+
+
+def caption_of(figure):
+    """The file with a figure's caption."""
+    return in_checkout(registry.caption_path(figure).relative_to(CHECKOUT).as_posix())
 
 
 def training_job(wildcards):
@@ -129,5 +139,5 @@ def outputs_of(experiment):
 
 def evidence_inputs(wildcards):
     """What a figure's evidence is computed from."""
-    names = catalogue.FIGURES[wildcards.figure].experiments
+    names = registry.FIGURES[wildcards.figure].experiments
     return [path for name in names for path in tables_of(name)]

@@ -27,7 +27,9 @@ rule draw_figure:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_of("make_figure"),
+        code=lambda wildcards: code_of(
+            "make_figure", registry.module_of("figure", wildcards.figure)
+        ),
         label=CONFIG["dataset"].get("label") or CONFIG["dataset"]["name"],
         preset=PRESET,
         digest=experiments.config_digest(CONFIG),

@@ -10,7 +10,7 @@ rule report_page:
         + [path.as_posix() for path in RECORD.glob("provenance.json")],
         pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
         tables=rules.train.input + rules.limits.input,
-        captions=[f"{CAPTIONS}/{figure}.rst" for figure in SHOWN],
+        captions=[caption_of(figure) for figure in SHOWN],
         code=sources_of("make_report")
         + [
             in_checkout(f"src/nfd/report/templates/report.{kind}")

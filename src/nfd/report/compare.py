@@ -29,14 +29,14 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from nfd.catalogue import FIGURES
-from nfd.claims import overall
-from nfd.evidence import EVIDENCE_COLUMNS
+from nfd.claims.registry import FIGURES
+from nfd.claims.rules import overall
+from nfd.evidence.intervals import LEVEL
+from nfd.evidence.table import COLUMNS
 from nfd.report import ReportError
 from nfd.report.findings import read_findings
 from nfd.report.record import CLAIMS_TABLE, read_description
 from nfd.report.text import number
-from nfd.scaling import LEVEL
 
 # |z| beyond which a difference is worth a look, and how often chance alone goes beyond it.
 NOTABLE = 2.0
@@ -49,9 +49,7 @@ DIGEST = 12
 
 # What makes an observable, or a row of evidence, the same one in two runs.
 OBSERVABLE = ("id", "figure", "observable")
-POINT = tuple(
-    name for name in EVIDENCE_COLUMNS if name not in ("estimate", "ci_low", "ci_high", "seeds")
-)
+POINT = tuple(name for name in COLUMNS if name not in ("estimate", "ci_low", "ci_high", "seeds"))
 MEASURED = ("estimate", "ci_low", "ci_high", "seeds")
 
 
@@ -131,7 +129,7 @@ def _evidence(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' errors of reading are ValueErrors
         raise ReportError(f"{path}: not a readable table of evidence ({error})") from error
-    missing = [name for name in EVIDENCE_COLUMNS if name not in table]
+    missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise ReportError(f"{path}: columns {', '.join(missing)} are missing")
     return table
@@ -181,7 +179,7 @@ def z_scores(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
 
 
 def _standard_error(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Standard errors and degrees of freedom behind the intervals of :mod:`nfd.scaling`."""
+    """Standard errors and degrees of freedom behind the intervals of :mod:`nfd.evidence.intervals`."""
     low, high, seeds = (np.asarray(frame[c], float) for c in ("ci_low", "ci_high", "seeds"))
     df = np.where(seeds > 1, seeds - 1, np.nan)
     return (high - low) / 2 / student.ppf(0.5 + LEVEL / 2, df), df
@@ -243,7 +241,7 @@ def _verdict(findings: pd.DataFrame) -> str:
 
 def _compare_evidence(first: Run, second: Run) -> pd.DataFrame:
     rows = []
-    nothing = pd.DataFrame(columns=list(EVIDENCE_COLUMNS), dtype=object)
+    nothing = pd.DataFrame(columns=list(COLUMNS), dtype=object)
     for figure in FIGURES:
         if figure in first.evidence or figure in second.evidence:
             tables = [run.evidence.get(figure, nothing) for run in (first, second)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nfd.claims import CLAIMS
+from nfd.claims.registry import CLAIMS
 from nfd.experiments import config_digest
 from nfd.pipeline.provenance import code_version
 from nfd.report import ReportError

@@ -4,13 +4,13 @@ The observables, own, inherited and stream change, are those of docs/theory.md, 
 its exponent p those of section 2; section 5 says what the first step must show. internal_collapse reads each
 network at its reading rate (:func:`nfd.evidence.selection.reading_rates`).
 
-Quantities (:mod:`nfd.evidence` says how to read them)
-------------------------------------------------------
+Quantities (:mod:`nfd.evidence.table` says how to read them)
+------------------------------------------------------------
 internal_collapse (the first and the last step)
     own_change_1, own_change_2, inherited_change_1, inherited_change_2, stream_change_1, stream_change_2,
     output_change                  network, fit  over depth
     <each>_slope                   fit      one row per series and step
-correction_exponent (besides the quantities of depth_transfer, in :mod:`nfd.evidence.transfer`)
+correction_exponent (besides the quantities of depth_transfer, in :mod:`nfd.evidence.rates`)
     first_step_output_change, first_step_output_change_slope    network and fit, fit  over depth
                                             (the smallest rate)
 deeper_is_better (from experiment depth_transfer_2)
@@ -19,15 +19,15 @@ deeper_is_better (from experiment depth_transfer_2)
                                             series as the network that is compared with depth_mup
     advantage_mean                 fit      average over depths
     train_loss_gain_depth, train_loss_gain_depth_mean           as in scaling_trend
-                                            (:mod:`nfd.evidence.scaling_laws`)
+                                            (:mod:`nfd.claims.scaling.evidence`)
 """
 
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.contract import DEFAULT_TRAINABLE, LINE, Rows, series_label
-from nfd.evidence.estimates import add_change, add_diverged
-from nfd.evidence.scaling_laws import add_gain_rows
+from nfd.evidence.estimates import add_change, add_diverged, add_gain_rows
+from nfd.evidence.intervals import interval, over_seeds
+from nfd.evidence.rates import Curves, add_best_loss, add_transfer, least_loss
 from nfd.evidence.selection import (
     at_reading_rate,
     each,
@@ -37,8 +37,7 @@ from nfd.evidence.selection import (
     pick_networks,
     pick_runs,
 )
-from nfd.evidence.transfer import Curves, add_best_loss, add_transfer, least_loss
-from nfd.scaling import interval, over_seeds
+from nfd.evidence.table import DEFAULT_TRAINABLE, LINE, Rows, series_label
 
 CHANGES = (
     "own_change_1",
@@ -51,7 +50,7 @@ CHANGES = (
 )
 
 
-def internal_collapse(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
+def internal_collapse(results: pd.DataFrame) -> pd.DataFrame:
     """Own, inherited and stream change of both internal layers over depth (claims C9, C11)."""
     rows = Rows()
     data = pick_networks(pick_runs(results, "internal_collapse"))
@@ -69,7 +68,7 @@ def internal_collapse(results: pd.DataFrame, outputs: pd.DataFrame | None = None
     return rows.frame()
 
 
-def correction_exponent(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
+def correction_exponent(results: pd.DataFrame) -> pd.DataFrame:
     """The correction's exponent p: first-step change of the output and transfer (claim C11)."""
     rows = Rows()
     data = pick_networks(pick_runs(results, "correction_exponent"))
@@ -91,7 +90,7 @@ def _add_first_step_change(rows: Rows, data: pd.DataFrame) -> None:
         add_change(rows, "first_step_output_change", keys, part, step)
 
 
-def deeper_is_better(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
+def deeper_is_better(results: pd.DataFrame) -> pd.DataFrame:
     """Best loss over depth, and the advantage over depth_mup (claim C12)."""
     rows = Rows()
     data = pick_networks(pick_runs(results, "depth_transfer_2"))

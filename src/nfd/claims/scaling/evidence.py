@@ -3,8 +3,8 @@
 Each shape is read at its own best rate: lowest final training loss, no run diverged. Statistics of
 docs/theory.md, section 6.
 
-Quantities (:mod:`nfd.evidence` says how to read them)
-------------------------------------------------------
+Quantities (:mod:`nfd.evidence.table` says how to read them)
+------------------------------------------------------------
 scaling_trend
     train_loss, test_loss          network, limit  over width, depth, step
     final_train_loss, final_test_loss, final_test_accuracy      network, limit  over width, depth
@@ -22,13 +22,12 @@ diminishing_returns
     gain_decline_width, gain_decline_depth    fit  gain per doubling in the lower half minus upper half
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.contract import LINE, Rows
-from nfd.evidence.estimates import add_diverged, add_losses, add_means
+from nfd.evidence.estimates import add_diverged, add_gain_rows, add_losses, add_means
+from nfd.evidence.fits import fit_limit
+from nfd.evidence.intervals import interval, mean_interval
 from nfd.evidence.selection import (
     best_rates,
     cell_values,
@@ -40,7 +39,7 @@ from nfd.evidence.selection import (
     pick_runs,
     seed_counts,
 )
-from nfd.scaling import fit_limit, interval, mean_interval
+from nfd.evidence.table import LINE, Rows
 
 
 def _scaling_runs(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -52,7 +51,7 @@ def _scaling_runs(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return data, data.merge(best_rates(data, shape), on=[*shape, "learning_rate"])
 
 
-def scaling_trend(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
+def scaling_trend(results: pd.DataFrame) -> pd.DataFrame:
     """Loss against width and depth, each shape at its own best rate (claim C1)."""
     rows = Rows()
     data, chosen = _scaling_runs(results)
@@ -84,40 +83,7 @@ def _add_gains(
     add_gain_rows(rows, keys, f"{split}_loss_gain_{axis}", axis, sizes, losses, columns)
 
 
-def add_gain_rows(
-    rows: Rows,
-    keys: dict[str, object],
-    quantity: str,
-    axis: str,
-    sizes: np.ndarray,
-    losses: np.ndarray,
-    columns: dict[str, object],
-    reduce: Callable[[np.ndarray], np.ndarray] = lambda means: means,
-) -> None:
-    """Gains per doubling of ``reduce(means)`` (resamples, sizes, others), averaged over the others."""
-    doublings = np.diff(np.log2(sizes))
-
-    def gains(m: np.ndarray) -> np.ndarray:
-        # (resamples, pairs, others); NaN where a shape is absent
-        step = -np.diff(np.log(reduce(m)), axis=1)
-        present = np.isfinite(step)
-        with np.errstate(invalid="ignore"):
-            return np.where(present, step, 0.0).sum(axis=2) / present.sum(axis=2) / doublings
-
-    def mean_gain(m: np.ndarray) -> np.ndarray:
-        return (gains(m) * doublings).sum(axis=1) / doublings.sum()
-
-    def fraction(log_gain: np.ndarray) -> np.ndarray:
-        return -np.expm1(-log_gain)
-
-    found = interval(gains, losses, names=(quantity,)).map(fraction)
-    seeds = len(losses)
-    rows.add(quantity, keys, found, seeds, source="network", **{axis: sizes[1:]}, **columns)
-    average = interval(mean_gain, losses, names=(quantity,)).map(fraction)
-    rows.add(f"{quantity}_mean", keys, average, seeds, source="fit", **columns)
-
-
-def diminishing_returns(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
+def diminishing_returns(results: pd.DataFrame) -> pd.DataFrame:
     """How fast the gains from width and depth shrink towards a limit (claim C2)."""
     rows = Rows()
     data, chosen = _scaling_runs(results)

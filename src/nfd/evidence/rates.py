@@ -1,11 +1,10 @@
-"""Learning-rate transfer: how the best learning rate moves with depth (C7, C10, C11) or width (C8).
+"""Loss against learning rate: where it is least, how that moves with size, what keeping one rate costs.
 
-The rates are those of docs/theory.md, section 2: transfer means that the best one does not move. 'Best' is
-read on training loss at the last step (section 6, Statistics); a rate at which any seed diverged is never
-the best. Figure correction_exponent is made in :mod:`nfd.evidence.collapse`.
+'Best' is read on training loss at the last step (docs/theory.md, section 6, Statistics); a rate at which any
+seed diverged is never the best.
 
-Quantities (:mod:`nfd.evidence` says how to read them)
-------------------------------------------------------
+Quantities (:mod:`nfd.evidence.table` says how to read them)
+------------------------------------------------------------
 depth_transfer, width_transfer, depth_transfer_2, correction_exponent ('size': depth or width)
     final_train_loss, final_test_loss         network  over learning_rate, size; empty if a run diverged there
     best_learning_rate             network  over size; learning_rate: best of the grid; estimate empty if the
@@ -24,47 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.contract import LINE, Rows
 from nfd.evidence.estimates import add_diverged
-from nfd.evidence.selection import (
-    each,
-    pick_last,
-    pick_metric,
-    pick_networks,
-    pick_runs,
-    seed_counts,
-)
-from nfd.scaling import (
-    drift,
-    interval,
-    line,
-    mean_interval,
-    optimum,
-    over_seeds,
-    regret,
-    rounding_sd,
-)
-
-
-def depth_transfer(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The best learning rate over depth, one-layer blocks (claim C7)."""
-    rows = Rows()
-    add_transfer(rows, pick_networks(pick_runs(results, "depth_transfer")), "depth")
-    return rows.frame()
-
-
-def width_transfer(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The best learning rate over width (claim C8)."""
-    rows = Rows()
-    add_transfer(rows, pick_networks(pick_runs(results, "width_transfer")), "width")
-    return rows.frame()
-
-
-def depth_transfer_2(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The best learning rate over depth, two-layer blocks and controls (claims C10, C11)."""
-    rows = Rows()
-    add_transfer(rows, pick_networks(pick_runs(results, "depth_transfer_2")), "depth")
-    return rows.frame()
+from nfd.evidence.fits import drift, line, optimum, regret, rounding_sd
+from nfd.evidence.intervals import interval, mean_interval, over_seeds
+from nfd.evidence.selection import check_once, each, pick_last, pick_metric, seed_counts
+from nfd.evidence.table import LINE, Rows
 
 
 def add_transfer(rows: Rows, data: pd.DataFrame, axis: str) -> None:
@@ -103,6 +66,7 @@ class Curves:
         losses = {}
         for split in ("train", "test"):
             rows = pick_metric(part, "loss", split)
+            check_once(rows, axis, "learning_rate", "seed")
             place = (
                 np.searchsorted(seeds, rows["seed"]),
                 np.searchsorted(sizes, rows[axis]),

@@ -5,8 +5,8 @@ The coupling of a matrix with its transpose, per layer and accumulated over dept
 least eigenvalue of the feature covariance during training (claim C13): section 6. All are probes of the
 runs of experiment limit_convergence.
 
-Quantities (:mod:`nfd.evidence` says how to read them)
-------------------------------------------------------
+Quantities (:mod:`nfd.evidence.table` says how to read them)
+------------------------------------------------------------
 vanishing_mechanism (largest width, and limit where its jobs log the coupling)
     coupling_layer, coupling_accumulated                network, limit  over depth, step
     coupling_layer_created, coupling_accumulated_created    network, limit, fit  over depth, last step:
@@ -26,8 +26,9 @@ kernel_spectrum
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.contract import CELL, LINE, Rows
 from nfd.evidence.estimates import add_diverged, add_means, add_slope, root
+from nfd.evidence.fits import loglog_slope, window
+from nfd.evidence.intervals import interval, over_seeds
 from nfd.evidence.selection import (
     at_reading_rate,
     each,
@@ -37,12 +38,12 @@ from nfd.evidence.selection import (
     pick_runs,
     seed_counts,
 )
-from nfd.scaling import interval, loglog_slope, over_seeds, window
+from nfd.evidence.table import CELL, LINE, Rows
 
-COUPLINGS = ("coupling_layer", "coupling_accumulated")
+COUPLING_METRICS = ("coupling_layer", "coupling_accumulated")
 
 
-def vanishing_mechanism(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
+def vanishing_mechanism(results: pd.DataFrame) -> pd.DataFrame:
     """The coupling of W with its transpose that training creates, over depth (claim C5)."""
     rows = Rows()
     data = pick_runs(results, "limit_convergence")
@@ -52,7 +53,7 @@ def vanishing_mechanism(results: pd.DataFrame, outputs: pd.DataFrame | None = No
     chosen = at_reading_rate(data)
     widths = chosen.groupby("source")["width"].transform("max")
     chosen = chosen[chosen["width"] == widths]
-    for metric in COUPLINGS:
+    for metric in COUPLING_METRICS:
         add_means(rows, chosen, metric, metric, "probe")
         for keys, part in each(
             pick_metric(chosen, metric), *LINE, "source", "width", "learning_rate"
@@ -91,7 +92,7 @@ def _add_created(rows: Rows, metric: str, keys: dict[str, object], part: pd.Data
     )
 
 
-def coupling_at_init(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
+def coupling_at_init(results: pd.DataFrame) -> pd.DataFrame:
     """The coupling at step 0 over width, for several depths (claim C6)."""
     rows = Rows()
     data = pick_networks(pick_runs(results, "limit_convergence"))
@@ -100,7 +101,7 @@ def coupling_at_init(results: pd.DataFrame, outputs: pd.DataFrame | None = None)
     if data.empty:
         return rows.frame()
     data = data[data["learning_rate"] == data["learning_rate"].min()]
-    for metric in COUPLINGS:
+    for metric in COUPLING_METRICS:
         for keys, part in each(pick_metric(data, metric), *LINE):
             _add_initial_coupling(rows, metric, keys, part)
     return rows.frame()
@@ -145,7 +146,7 @@ def _add_initial_coupling(
         rows.add(f"{metric}_depth_slope", keys, found, len(widest), **shown)
 
 
-def kernel_spectrum(results: pd.DataFrame, outputs: pd.DataFrame | None = None) -> pd.DataFrame:
+def kernel_spectrum(results: pd.DataFrame) -> pd.DataFrame:
     """Least eigenvalue of the feature covariance during training (claim C13)."""
     rows = Rows()
     data = pick_runs(results, "limit_convergence")

@@ -4,8 +4,8 @@ Standard and decoupled training are those of docs/theory.md, section 3; the clos
 are in section 5. Each network is read at its reading rate
 (:func:`nfd.evidence.selection.reading_rates`).
 
-Quantities (:mod:`nfd.evidence` says how to read them)
-------------------------------------------------------
+Quantities (:mod:`nfd.evidence.table` says how to read them)
+------------------------------------------------------------
 gia_restoration
     train_loss, test_loss          network  over depth, step; one series per network and coupling
     output_gap                     network  over depth, at the first and last step: rms |f_std - f_dec| over
@@ -27,10 +27,12 @@ import numpy as np
 import pandas as pd
 
 from nfd.closed_form import first_step_response
-from nfd.evidence.contract import NETWORK, Rows
 from nfd.evidence.estimates import add_diverged, add_losses, root
+from nfd.evidence.fits import fit_plateau
+from nfd.evidence.intervals import Interval, interval, jackknife_interval, squared_distance
 from nfd.evidence.selection import (
     at_reading_rate,
+    check_once,
     each,
     first_step,
     grid_values,
@@ -40,8 +42,8 @@ from nfd.evidence.selection import (
     pick_vectors,
     seed_counts,
 )
+from nfd.evidence.table import NETWORK, Rows
 from nfd.network.activations import ACTIVATIONS
-from nfd.scaling import Interval, fit_plateau, interval, jackknife_interval, squared_distance
 
 CURVE_POINTS = 30
 # Activations with a closed form.
@@ -70,6 +72,7 @@ def gia_restoration(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.D
 
 def _stack(frame: pd.DataFrame, axis: str) -> tuple[np.ndarray, dict[tuple, np.ndarray]]:
     """Values of ``axis`` and the vectors of one line by (coupling, axis value, step, seed)."""
+    check_once(frame, "coupling", axis, "step", "seed")
     keys = zip(frame["coupling"], frame[axis], frame["step"], frame["seed"], strict=True)
     return np.sort(frame[axis].unique()), dict(zip(keys, frame["vector"], strict=True))
 

@@ -5,8 +5,8 @@ limit's seeds and the squared distance is debiased, so that a bias is what is le
 is taken away. Networks are read at their reading rate (:func:`nfd.evidence.selection.reading_rates`),
 against limits at the same rate.
 
-Quantities (:mod:`nfd.evidence` says how to read them)
-------------------------------------------------------
+Quantities (:mod:`nfd.evidence.table` says how to read them)
+------------------------------------------------------------
 limit_convergence (series 'standard to NFD', 'standard to coupled limit', 'decoupled to NFD'; errors are
 rms over probe samples and classes relative to the limit's rms output change; the last step, and step 0
 for fluctuation_over_width, there relative to the limit's output change at the last step)
@@ -27,19 +27,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.contract import NETWORK, Rows
 from nfd.evidence.estimates import add_diverged, add_means, root
-from nfd.evidence.selection import at_reading_rate, each, pick_networks, pick_runs, pick_vectors
-from nfd.scaling import (
-    Interval,
-    extrapolation_weights,
-    fit_plateau,
-    jackknife_interval,
-    line,
-    loglog_slope,
-    squared_distance,
-    window,
+from nfd.evidence.fits import extrapolation_weights, fit_plateau, line, loglog_slope, window
+from nfd.evidence.intervals import Interval, jackknife_interval, squared_distance
+from nfd.evidence.selection import (
+    at_reading_rate,
+    check_once,
+    each,
+    pick_networks,
+    pick_runs,
+    pick_vectors,
 )
+from nfd.evidence.table import NETWORK, Rows
 
 # (network's coupling, limit's coupling) -> series
 COMPARISONS = {
@@ -88,6 +87,7 @@ class _Bundle:
         self.vectors: dict[tuple, dict[int, np.ndarray]] = {}
         rows = pd.concat([networks, limits])
         names = ["source", "coupling", "step", "width", "depth", "seed", "vector"]
+        check_once(rows, *names[:-1])
         for *cell, seed, vector in rows[names].itertuples(index=False, name=None):
             self.vectors.setdefault(tuple(cell), {})[seed] = vector
 
