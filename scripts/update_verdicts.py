@@ -1,9 +1,12 @@
-"""Write the verdict tables of README.md and docs/claims.md from the records under figures/."""
+"""Write the rules of docs/claims.md from the code, and the verdict tables there and in README.md from
+the records under figures/.
+"""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nfd.claims.rules import with_rules
 from nfd.tables import write_text
 from nfd.verdicts import between_markers, claims_appendix, verdict_table
 
@@ -18,7 +21,9 @@ def updated() -> dict[Path, str]:
         Path("README.md"): verdict_table(present),
         Path("docs/claims.md"): claims_appendix(present),
     }
-    return {path: between_markers(path.read_text(), table) for path, table in tables.items()}
+    return {
+        path: between_markers(with_rules(path.read_text()), table) for path, table in tables.items()
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
