@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -25,7 +26,7 @@ from synthetic_evidence import make
 from nfd.claims.registry import CLAIMS, FIGURES, caption_path, function
 from nfd.claims.rules import judge
 from nfd.drawing import axes as drawing_axes
-from nfd.drawing import labels, page, style
+from nfd.drawing import labels, names, page, style
 from nfd.drawing.names import NOT_FITTED, NOT_MEASURED
 from nfd.drawing.page import FORMATS, Context, draw, save_as
 from nfd.evidence.table import empty, read
@@ -143,6 +144,31 @@ def test_the_foot_tells_apart_the_rules_that_are_called_depth_mup():
     assert "Depth-μP (branch T^1/2 L^-1/2): W₁ and W₂ by n" in foot
     assert "corrected Depth-μP (branch T^1/2 L^-1/2): W₁ by n L^p, W₂ by n" in foot
     assert "CompleteP (branch T L^-1): W₁ and W₂ by n L" in foot
+
+
+def test_the_foot_lists_what_has_neither_a_colour_nor_a_printed_name(monkeypatch, quick):
+    """A parametrization or optimizer that nobody has named yet is drawn, and its exponents are listed."""
+    known = dict(PARAMETRIZATIONS)
+    known["three_quarters"] = replace(known["complete_p"], name="three_quarters")
+    for module in (page, names):
+        monkeypatch.setattr(module, "PARAMETRIZATIONS", known)
+    table = make("depth_transfer")
+    mup = table["parametrization"] == "mup"
+    table.loc[mup, ["parametrization", "series"]] = "three_quarters"
+    figure = picture("depth_transfer", table)
+    assert "three_quarters (branch T L^-1): W by n L | n^-1/2 (SGD/Adam)" in figure.get_label()
+    titles = [axes.get_title(loc="left") for axes in panels(figure)]
+    assert any("three_quarters" in title for title in titles)
+
+
+def test_a_line_of_an_optimizer_without_a_printed_name_is_drawn():
+    table = make("depth_transfer")
+    table.loc[table["optimizer"] == "adam", "optimizer"] = "lion"
+    titles = [
+        panel.title for row in function("figure", "depth_transfer")(table) for panel in row.panels
+    ]
+    assert any(title.endswith(", lion") for title in titles)
+    assert any(title.endswith(", SGD") for title in titles)
 
 
 # Families that a name begins with, and the colour each has everywhere.

@@ -11,7 +11,8 @@ import yaml
 from checkout import SMOKE, merged
 
 from nfd import experiments
-from nfd.claims.registry import FIGURES
+from nfd.claims.registry import FAMILIES, FIGURES
+from nfd.drawing.names import NOT_MEASURED
 
 FORMATS = ("pdf", "png", "svg", "csv")
 
@@ -84,19 +85,56 @@ def test_a_caption_reruns_no_training(smoke):
     assert planned == ["report_page"]
 
 
-def test_the_code_of_figures_reruns_figures_only(smoke):
-    with edited(smoke, "src/nfd/plotting.py", '"""', '"""Edited. '):
+def test_no_panel_says_that_its_experiment_did_not_run(smoke):
+    """All experiments ran: an empty panel would ask for something under another name than evidence has."""
+    for name in FIGURES:
+        picture = (smoke.folder / f"figures/smoke/{name}.svg").read_text(encoding="utf-8")
+        assert "depth" in picture or "width" in picture  # text is text in these files
+        assert NOT_MEASURED not in picture, name
+
+
+def family_of(figure: str) -> list[str]:
+    """The figures of the same family."""
+    return next(
+        names for family in FAMILIES if figure in (names := [f.name for f in family.figures])
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "redrawn"),
+    [
+        ("drawing/lines.py", list(FIGURES)),
+        ("claims/transfer/figure.py", family_of("width_transfer")),
+        ("claims/mechanism/figure.py", family_of("kernel_spectrum")),
+    ],
+)
+def test_the_code_of_figures_reruns_their_figures_only(smoke, path, redrawn):
+    with edited(smoke, f"src/nfd/{path}", '"""', '"""Edited. '):
         planned = Counter(smoke.planned())
-    assert planned.pop("draw_figure") == len(FIGURES)
+    assert planned.pop("draw_figure") == len(redrawn)
     assert set(planned) <= {"report_page"}
 
 
-@pytest.mark.parametrize("module", ["contract", "transfer"])
-def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module):
-    with edited(smoke, f"src/nfd/evidence/{module}.py", '"""', '"""Edited. '):
+@pytest.mark.parametrize(
+    ("path", "gathered"),
+    [
+        ("evidence/table.py", list(FIGURES)),
+        ("claims/transfer/evidence.py", family_of("width_transfer")),
+        ("claims/decoupling/evidence.py", family_of("gia_restoration")),
+    ],
+)
+def test_the_code_of_evidence_reruns_its_evidence_and_no_runs(smoke, path, gathered):
+    with edited(smoke, f"src/nfd/{path}", '"""', '"""Edited. '):
         planned = Counter(smoke.planned())
-    assert planned.pop("gather_evidence") == len(FIGURES)
+    assert planned.pop("gather_evidence") == len(gathered)
     assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
+
+
+def test_the_code_of_a_verdict_reruns_the_judging_only(smoke):
+    with edited(smoke, "src/nfd/claims/transfer/verdict.py", '"""', '"""Edited. '):
+        planned = Counter(smoke.planned())
+    assert planned.pop("judge_claims") == 1
+    assert not {"gather_evidence", "draw_figure", "train_networks"} & set(planned)
 
 
 def test_the_code_of_training_reruns_training(smoke):

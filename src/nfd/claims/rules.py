@@ -229,6 +229,7 @@ def pick_row(
 
 
 def rows_of(frame: pd.DataFrame) -> list[pd.Series]:
+    """A table's rows, one by one."""
     return [row for _, row in frame.iterrows()]
 
 
