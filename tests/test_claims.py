@@ -575,6 +575,20 @@ def test_overall_is_a_conjunction(verdicts, decides, expected):
     assert overall(pd.DataFrame({"verdict": verdicts, "decides": decides})) == expected
 
 
+def test_the_page_of_the_claims_states_their_rules_as_the_code_has_them():
+    page = (Path(__file__).parents[1] / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert rules.with_rules(page) == page, "docs/claims.md: run scripts/update_verdicts.py"
+    for name, claim in CLAIMS.items():
+        assert f"<!-- rule of {name} -->\n\n{rules.rule_text(claim)}\n\n<!-- end" in page
+
+
+def test_a_rule_of_another_day_is_renewed_and_an_unknown_claim_named():
+    stale = "a\n<!-- rule of C9 -->\n\nwithin (0, 1)\n\n<!-- end of rule -->\nb"
+    assert "within (-0.65, -0.35): falls as L^-1/2" in rules.with_rules(stale)
+    with pytest.raises(ValueError, match="rule of C99: no claim has this name; accepted are C1, "):
+        rules.with_rules(stale.replace("C9", "C99"))
+
+
 # ---------------------------------------------------------------------------------------------- the commands
 
 

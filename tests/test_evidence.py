@@ -2,12 +2,14 @@
 
 import io
 import re
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic_tables as synthetic
+from nfd.parametrization import PARAMETRIZATIONS
 
 from nfd import closed_form, tables
 from nfd.claims.collapse.evidence import deeper_is_better, internal_collapse
@@ -17,7 +19,7 @@ from nfd.claims.mechanism.evidence import kernel_spectrum, vanishing_mechanism
 from nfd.claims.registry import FAMILIES, FIGURES, gather
 from nfd.claims.scaling.evidence import diminishing_returns, scaling_trend
 from nfd.claims.transfer.evidence import depth_transfer, width_transfer
-from nfd.evidence import rates
+from nfd.evidence import rates, table
 from nfd.evidence.selection import pick_runs, reading_rates
 from nfd.evidence.table import CELL, COLUMNS, read, series_label
 
@@ -219,6 +221,57 @@ def test_mixed_activations_are_refused():
 )
 def test_series_labels(network, label):
     assert series_label(network) == label
+
+
+def test_every_parametrization_with_an_exponent_has_it_in_its_name(monkeypatch):
+    """Else the lines of all its exponents would be one."""
+    another = replace(PARAMETRIZATIONS["depth_mup_corrected"], name="another")
+    monkeypatch.setattr(table, "PARAMETRIZATIONS", {**PARAMETRIZATIONS, "another": another})
+    networks = [{"parametrization": "another", "correction": p} for p in (0.25, 0.5)]
+    assert [series_label(network) for network in networks] == ["another p=0.25", "another p=0.5"]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_table_given_twice_is_refused(figure):
+    """A number that hides another would change an answer without a word."""
+    results, outputs = TABLES[figure]
+    with pytest.raises(
+        ValueError, match=r"experiment \w+: two values of .*; a table is given twice"
+    ):
+        gather(figure, pd.concat([results, results]), outputs)
+
+
+def test_outputs_given_twice_are_refused():
+    results, outputs = TABLES["limit_convergence"]
+    with pytest.raises(ValueError, match="two values of outputs of depth_mup for experiment limit"):
+        gather("limit_convergence", results, pd.concat([outputs, outputs]))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "No columns to parse"),
+        ("quantity,series\na,b\n", "columns of evidence are missing: source, parametrization, "),
+        (
+            ",".join(COLUMNS) + "\n" + "x," * (len(COLUMNS) - 1) + "x",
+            "column correction of evidence",
+        ),
+    ],
+)
+def test_a_file_that_is_no_evidence_is_named(text, named, tmp_path):
+    path = tmp_path / "stray.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=named) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_read_back_has_the_types_it_was_written_with(frames, tmp_path):
+    for name, frame in frames.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        pd.testing.assert_frame_equal(read(tmp_path / f"{name}.csv"), frame)
+        assert {column: str(kind) for column, kind in frame.dtypes.items()} == dict(COLUMNS)
 
 
 # ---------------------------------------------------------------------------------------- reading rates

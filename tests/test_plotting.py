@@ -168,6 +168,31 @@ def test_every_optimizer_and_parametrization_is_shown_with_its_own_factors(monke
     assert "own rule (branch 1): W by n" in figure.get_label()
 
 
+def test_the_foot_lists_what_has_neither_a_colour_nor_a_printed_name(monkeypatch, quick):
+    """A parametrization or optimizer that nobody has named yet is drawn, and its exponents are listed."""
+    known = dict(PARAMETRIZATIONS)
+    known["three_quarters"] = replace(known["complete_p"], name="three_quarters")
+    for module in (page, names):
+        monkeypatch.setattr(module, "PARAMETRIZATIONS", known)
+    table = make("depth_transfer")
+    mup = table["parametrization"] == "mup"
+    table.loc[mup, ["parametrization", "series"]] = "three_quarters"
+    figure = picture("depth_transfer", table)
+    assert "three_quarters (branch T L^-1): W by n L | n^-1/2 (SGD/Adam)" in figure.get_label()
+    titles = [axes.get_title(loc="left") for axes in panels(figure)]
+    assert any("three_quarters" in title for title in titles)
+
+
+def test_a_line_of_an_optimizer_without_a_printed_name_is_drawn():
+    table = make("depth_transfer")
+    table.loc[table["optimizer"] == "adam", "optimizer"] = "lion"
+    titles = [
+        panel.title for row in function("figure", "depth_transfer")(table) for panel in row.panels
+    ]
+    assert any(title.endswith(", lion") for title in titles)
+    assert any(title.endswith(", SGD") for title in titles)
+
+
 # Families that a name begins with, and the colour each has everywhere.
 FAMILIES = {
     "Depth-μP": "depth_mup",

@@ -12,7 +12,8 @@ import yaml
 from checkout import ROOT, SMOKE, merged
 
 from nfd import experiments
-from nfd.claims.registry import FIGURES
+from nfd.claims.registry import FAMILIES, FIGURES
+from nfd.drawing.names import NOT_MEASURED
 from nfd.report.compare import compare, read_run
 
 FORMATS = ("pdf", "png", "svg", "csv")
@@ -125,38 +126,91 @@ def test_a_caption_reruns_no_training(smoke):
     assert planned == ["report_page"]
 
 
+def test_no_panel_says_that_its_experiment_did_not_run(smoke):
+    """All experiments ran: an empty panel would ask for something under another name than evidence has."""
+    for name in FIGURES:
+        picture = (smoke.folder / f"figures/smoke/{name}.svg").read_text(encoding="utf-8")
+        assert "depth" in picture or "width" in picture  # text is text in these files
+        assert NOT_MEASURED not in picture, name
+
+
+def family_of(figure: str) -> list[str]:
+    """The figures of the same family."""
+    return next(
+        names for family in FAMILIES if figure in (names := [f.name for f in family.figures])
+    )
+
+
 @pytest.mark.parametrize(
-    "module", ["training", "limit", "datasets", "evidence/transfer", "drawing"]
+    ("path", "old", "new", "redrawn"),
+    [
+        ("drawing/lines.py", "height < 0.5", "height < 0.6", list(FIGURES)),
+        (
+            "claims/transfer/figure.py",
+            '(table, "width")',
+            '(table, "depth")',
+            family_of("width_transfer"),
+        ),
+        ("claims/mechanism/figure.py", "min(0.0, ", "min(0.1, ", family_of("kernel_spectrum")),
+    ],
 )
-def test_comments_and_docstrings_of_the_code_rerun_no_more_than_the_report(smoke, module):
-    path = f"src/nfd/{module}.py"
+def test_the_code_of_figures_reruns_their_figures_only(smoke, path, old, new, redrawn):
+    with edited(smoke, f"src/nfd/{path}", old, new):
+        planned = Counter(smoke.planned())
+    assert planned.pop("draw_figure") == len(redrawn)
+    assert set(planned) <= {"describe_run", "report_page"}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "gathered"),
+    [
+        ("evidence/table.py", '"input+hidden_2+output"', '"all"', list(FIGURES)),
+        (
+            "claims/transfer/evidence.py",
+            '"width_transfer")), "width"',
+            '"width_transfer")), "depth"',
+            family_of("width_transfer"),
+        ),
+        (
+            "claims/decoupling/evidence.py",
+            "CURVE_POINTS = 30",
+            "CURVE_POINTS = 31",
+            family_of("gia_restoration"),
+        ),
+    ],
+)
+def test_the_code_of_evidence_reruns_its_evidence_and_no_runs(smoke, path, old, new, gathered):
+    with edited(smoke, f"src/nfd/{path}", old, new):
+        planned = Counter(smoke.planned())
+    assert planned.pop("gather_evidence") == len(gathered)
+    assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
+
+
+def test_the_code_of_a_verdict_reruns_the_judging_only(smoke):
+    with edited(smoke, "src/nfd/claims/rates.py", "DRIFT = 0.1", "DRIFT = 0.2"):
+        planned = Counter(smoke.planned())
+    assert planned.pop("judge_claims") == 1
+    assert not {"gather_evidence", "draw_figure", "train_networks"} & set(planned)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "training/train.py",
+        "limit/simulate.py",
+        "evidence/rates.py",
+        "claims/transfer/figure.py",
+        "drawing/page.py",
+    ],
+)
+def test_comments_and_docstrings_rerun_no_more_than_the_report(smoke, path):
+    path = f"src/nfd/{path}"
     with (
         edited(smoke, path, '"""', '"""Edited. '),
         edited(smoke, path, "\nfrom ", "\n# Edited.\nfrom "),
     ):
         planned = smoke.planned()
     assert set(planned) <= {"report_page"}
-
-
-def test_the_code_of_figures_reruns_figures_only(smoke):
-    with edited(smoke, "src/nfd/plotting.py", '"SGD"', '"S.G.D."'):
-        planned = Counter(smoke.planned())
-    assert planned.pop("draw_figure") == len(FIGURES)
-    assert set(planned) <= {"describe_run", "report_page"}
-
-
-@pytest.mark.parametrize(
-    ("module", "old", "new"),
-    [
-        ("contract", '"input+hidden_2+output"', '"all"'),
-        ("transfer", "if data.empty", "if not data.empty"),
-    ],
-)
-def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module, old, new):
-    with edited(smoke, f"src/nfd/evidence/{module}.py", old, new):
-        planned = Counter(smoke.planned())
-    assert planned.pop("gather_evidence") == len(FIGURES)
-    assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
 
 
 def test_the_code_of_training_reruns_training(smoke):

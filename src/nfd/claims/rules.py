@@ -12,15 +12,17 @@ Where a claim can be read in several ways each reading is a finding; ``decides``
 claim its verdict (:func:`overall`). A family's rules and thresholds stand at the top of its ``verdict.py``.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from math import inf, isfinite, nan
+from textwrap import fill
 
 import pandas as pd
 
 from nfd.claims.family import Claim
-from nfd.claims.registry import FIGURES, function
+from nfd.claims.registry import CLAIMS, FIGURES, function
 from nfd.evidence.table import empty, pick
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
@@ -230,6 +232,7 @@ def pick_row(
 
 
 def rows_of(frame: pd.DataFrame) -> list[pd.Series]:
+    """A table's rows, one by one."""
     return [row for _, row in frame.iterrows()]
 
 
@@ -271,3 +274,42 @@ def overall(findings: pd.DataFrame) -> str:
     if (deciding == CONTRADICTED).any():
         return CONTRADICTED
     return SUPPORTED if (deciding == SUPPORTED).all() else INCONCLUSIVE
+
+
+# ---------------------------------------------------------------------------------------- rules as text
+
+
+def rule_text(claim: Claim) -> str:
+    """Markdown: the rules of the findings that decide a claim."""
+    found = judge(claim, {})
+    deciding = found[found["decides"].astype(bool)]
+    by_rule = deciding.groupby("rule", sort=False)["observable"].agg("; ".join)
+    if len(by_rule) == 1:
+        return _wrapped(f"**Rule:** {by_rule.index[0]}.")
+    parts = [_wrapped(f"* {what}: {rule}.", "  ") for rule, what in by_rule.items()]
+    return "\n".join(["**Rules:**", "", *parts])
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def with_rules(text: str) -> str:
+    """``text`` with the rules renewed between ``<!-- rule of C1 -->`` and ``<!-- end of rule -->``.
+
+    So for every claim that it marks; ValueError names one that does not exist.
+    """
+    return re.sub(
+        r"(<!-- rule of (\w+) -->\n\n).*?(\n\n<!-- end of rule -->)",
+        lambda found: found[1] + rule_text(_claim(found[2])) + found[3],
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def _claim(name: str) -> Claim:
+    if name not in CLAIMS:
+        raise ValueError(
+            f"rule of {name}: no claim has this name; accepted are {', '.join(CLAIMS)}"
+        )
+    return CLAIMS[name]

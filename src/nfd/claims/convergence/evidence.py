@@ -22,7 +22,7 @@ for fluctuation_over_width, there relative to the limit's output change at the l
     train_loss                     network (largest width), limit  over depth, step
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -64,17 +64,17 @@ def limit_convergence(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd
         networks = part[part["source"] == "network"]
         if limits.empty or networks.empty:
             continue
-        bundle = _Bundle(network, networks, limits)
+        runs = _Outputs(network, networks, limits)
         for depth in np.intersect1d(networks["depth"], limits["depth"]):
             for couplings in COMPARISONS:
-                _add_over_width(rows, bundle, couplings, depth)
+                _add_over_width(rows, runs, couplings, depth)
         for couplings in COMPARISONS:
-            _add_over_depth(rows, bundle, couplings)
-        _add_nearer(rows, bundle)
+            _add_over_depth(rows, runs, couplings)
+        _add_nearer(rows, runs)
     return rows.frame()
 
 
-class _Bundle:
+class _Outputs:
     """Output vectors of one network and its limits at one learning rate."""
 
     def __init__(self, keys: dict[str, object], networks: pd.DataFrame, limits: pd.DataFrame):
@@ -135,26 +135,26 @@ def _power(change: np.ndarray) -> float:
     return float((change.mean(axis=0) ** 2).mean())
 
 
-def _add_over_width(rows: Rows, bundle: _Bundle, couplings: tuple[str, str], depth: int) -> None:
+def _add_over_width(rows: Rows, runs: _Outputs, couplings: tuple[str, str], depth: int) -> None:
     """Bias and fluctuation over width against the limit of the same depth."""
     network, limit = couplings
-    widths = bundle.widths(network, depth)
-    target_shape = [(bundle.particles, int(depth))]
-    target = bundle.sample("limit", limit, bundle.last, target_shape)[:, 0]
+    widths = runs.widths(network, depth)
+    target_shape = [(runs.particles, int(depth))]
+    target = runs.sample("limit", limit, runs.last, target_shape)[:, 0]
     if len(widths) < 2 or len(target) < 1:
         return
     shapes = [(int(width), int(depth)) for width in widths]
-    sample = bundle.sample("network", network, bundle.last, shapes)
-    start = bundle.sample("network", network, 0, shapes)
+    sample = runs.sample("network", network, runs.last, shapes)
+    start = runs.sample("network", network, 0, shapes)
     if len(sample) < 2:
         return
-    scale = _power(bundle.change("limit", limit, target_shape)[:, 0])
+    scale = _power(runs.change("limit", limit, target_shape)[:, 0])
     columns = {
         "series": COMPARISONS[couplings],
         "coupling": network,
         "depth": depth,
         "split": "probe",
-        "step": bundle.last,
+        "step": runs.last,
     }
 
     def bias(networks: np.ndarray, limits: np.ndarray) -> np.ndarray:
@@ -164,21 +164,21 @@ def _add_over_width(rows: Rows, bundle: _Bundle, couplings: tuple[str, str], dep
         return networks.var(axis=0, ddof=1).mean(axis=-1) / scale
 
     found = jackknife_interval(bias, sample, target)
-    _add_error(rows, "bias_over_width", bundle.keys, widths, found, len(sample), "width", columns)
+    _add_error(rows, "bias_over_width", runs.keys, widths, found, len(sample), "width", columns)
     kept = window(root(found.estimate), _floor(found))
     _add_loglog(
-        rows, "bias_over_width", bundle.keys, "width", widths, kept, bias, (sample, target), columns
+        rows, "bias_over_width", runs.keys, "width", widths, kept, bias, (sample, target), columns
     )
     everything = np.ones(len(widths), bool)
-    for step, values in ((bundle.last, sample), (0, start)):
+    for step, values in ((runs.last, sample), (0, start)):
         columns = {**columns, "step": step}
         found = jackknife_interval(spread, values).map(root)
         shown = {**columns, "width": widths, "source": "network"}
-        rows.add("fluctuation_over_width", bundle.keys, found, len(values), **shown)
+        rows.add("fluctuation_over_width", runs.keys, found, len(values), **shown)
         _add_loglog(
             rows,
             "fluctuation_over_width",
-            bundle.keys,
+            runs.keys,
             "width",
             widths,
             everything,
@@ -193,13 +193,34 @@ def _floor(squared: Interval) -> np.ndarray:
     return np.sqrt((squared.high - squared.low) / 2)
 
 
-def _add_error(rows, quantity, keys, sizes, squared, seeds, axis, columns, source="network"):
+def _add_error(
+    rows: Rows,
+    quantity: str,
+    keys: Mapping[str, object],
+    sizes: np.ndarray,
+    squared: Interval,
+    seeds: int,
+    axis: str,
+    columns: Mapping[str, object],
+    source: str = "network",
+) -> None:
+    """The root of a squared error over ``axis``, and the floor below which it is noise."""
     shown = {**columns, axis: sizes, "source": source}
     rows.add(quantity, keys, squared.map(root), seeds, **shown)
     rows.add(f"{quantity}_floor", keys, _floor(squared), seeds, **shown)
 
 
-def _add_loglog(rows, quantity, keys, axis, sizes, kept, squares, groups, columns) -> None:
+def _add_loglog(
+    rows: Rows,
+    quantity: str,
+    keys: Mapping[str, object],
+    axis: str,
+    sizes: np.ndarray,
+    kept: np.ndarray,
+    squares: Callable[..., np.ndarray],
+    groups: Sequence[np.ndarray],
+    columns: Mapping[str, object],
+) -> None:
     """Slope of the root of ``squares(*groups)`` over the ``kept`` sizes, and its line there."""
     if kept.sum() < 3:
         return
@@ -216,22 +237,24 @@ def _add_loglog(rows, quantity, keys, axis, sizes, kept, squares, groups, column
     rows.add(quantity, keys, np.exp(intercept + gradient * np.log(x)), seeds, **{**fitted, axis: x})
 
 
-def _extrapolated(bundle: _Bundle, source: str, coupling: str, width: int) -> tuple:
+def _extrapolated(
+    runs: _Outputs, source: str, coupling: str, width: int
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
     """Outputs extrapolated to infinite depth, (seeds, entries), their change, and the depths used."""
-    depths = bundle.depths(source, coupling, width)
+    depths = runs.depths(source, coupling, width)
     if len(depths) < 2:
         return None, None, depths
     pair = [(width, int(depth)) for depth in depths[-2:]]
     weights = extrapolation_weights(depths[-2:].astype(float))
-    last = np.tensordot(bundle.sample(source, coupling, bundle.last, pair), weights, (1, 0))
-    change = np.tensordot(bundle.change(source, coupling, pair), weights, (1, 0))
+    last = np.tensordot(runs.sample(source, coupling, runs.last, pair), weights, (1, 0))
+    change = np.tensordot(runs.change(source, coupling, pair), weights, (1, 0))
     return last, change, depths
 
 
-def _add_over_depth(rows: Rows, bundle: _Bundle, couplings: tuple[str, str]) -> None:
+def _add_over_depth(rows: Rows, runs: _Outputs, couplings: tuple[str, str]) -> None:
     """Errors over depth against the limit extrapolated to infinite depth."""
     network, limit = couplings
-    target, change, _ = _extrapolated(bundle, "limit", limit, bundle.particles)
+    target, change, _ = _extrapolated(runs, "limit", limit, runs.particles)
     if target is None or not len(target):
         return
     scale = _power(change)
@@ -239,31 +262,31 @@ def _add_over_depth(rows: Rows, bundle: _Bundle, couplings: tuple[str, str]) -> 
     def bias(sample: np.ndarray, limits: np.ndarray) -> np.ndarray:
         return squared_distance(sample, limits[:, None]) / scale
 
-    for source, width in (("network", bundle.widest), ("limit", bundle.particles)):
+    for source, width in (("network", runs.widest), ("limit", runs.particles)):
         columns = {
             "series": COMPARISONS[couplings],
             "coupling": network,
             "split": "probe",
-            "step": bundle.last,
+            "step": runs.last,
             "width": width,
         }
-        last, _, depths = _extrapolated(bundle, source, network, width)
+        last, _, depths = _extrapolated(runs, source, network, width)
         # A limit's distance to its own extrapolation is zero by construction.
         if last is not None and len(last) >= 2 and (source == "network" or network != limit):
             found = jackknife_interval(bias, last[:, None], target).map(root)
             shown = {**columns, "source": source}
-            rows.add("bias_at_infinite_depth", bundle.keys, found, len(last), **shown)
+            rows.add("bias_at_infinite_depth", runs.keys, found, len(last), **shown)
         if source == "limit":
             # The two deepest gave the extrapolation: their distance to it is not a measurement.
             depths = depths[:-2]
         shapes = [(width, int(depth)) for depth in depths]
-        sample = bundle.sample(source, network, bundle.last, shapes) if shapes else np.empty((0,))
+        sample = runs.sample(source, network, runs.last, shapes) if shapes else np.empty((0,))
         if len(sample) >= 2:
-            _add_depth_errors(rows, bundle.keys, depths, bias, (sample, target), source, columns)
+            _add_depth_errors(rows, runs.keys, depths, bias, (sample, target), source, columns)
             if source == "network":
                 noise = np.sqrt(sample.var(axis=0, ddof=1).mean(axis=-1) / scale)
                 shown = {**columns, "source": source, "depth": depths}
-                rows.add("fluctuation_over_depth", bundle.keys, noise, len(sample), **shown)
+                rows.add("fluctuation_over_depth", runs.keys, noise, len(sample), **shown)
 
 
 def _add_depth_errors(
@@ -294,15 +317,15 @@ def _add_depth_errors(
             rows.add(f"{quantity}_{name}", keys, fit.part(index), seeds, **columns, source="fit")
 
 
-def _add_nearer(rows: Rows, bundle: _Bundle) -> None:
+def _add_nearer(rows: Rows, runs: _Outputs) -> None:
     """Squared error to NFD minus squared error to the coupled limit, both at infinite depth.
 
     Of the widest standard networks; both relative to the coupled limit's output change. Positive: the
     networks are nearer to the coupled limit.
     """
-    networks, _, _ = _extrapolated(bundle, "network", "standard", bundle.widest)
-    nfd, _, _ = _extrapolated(bundle, "limit", "decoupled", bundle.particles)
-    coupled, change, _ = _extrapolated(bundle, "limit", "standard", bundle.particles)
+    networks, _, _ = _extrapolated(runs, "network", "standard", runs.widest)
+    nfd, _, _ = _extrapolated(runs, "limit", "decoupled", runs.particles)
+    coupled, change, _ = _extrapolated(runs, "limit", "standard", runs.particles)
     if any(sample is None or not len(sample) for sample in (networks, nfd, coupled)):
         return
     scale = _power(change)
@@ -312,5 +335,5 @@ def _add_nearer(rows: Rows, bundle: _Bundle) -> None:
 
     found = jackknife_interval(nearer, networks, nfd, coupled)
     columns = {"series": "NFD minus coupled limit", "coupling": "standard", "split": "probe"}
-    columns |= {"width": bundle.widest, "step": bundle.last, "source": "fit"}
-    rows.add("squared_error_difference", bundle.keys, found, len(networks), **columns)
+    columns |= {"width": runs.widest, "step": runs.last, "source": "fit"}
+    rows.add("squared_error_difference", runs.keys, found, len(networks), **columns)

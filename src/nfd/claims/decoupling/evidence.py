@@ -127,7 +127,15 @@ def _paired_seeds(vector: dict[tuple, np.ndarray], depths: np.ndarray, step: int
     return found
 
 
-def _add_gap(rows, network, depths, rates, gap, change, columns) -> None:
+def _add_gap(
+    rows: Rows,
+    network: Mapping[str, object],
+    depths: np.ndarray,
+    rates: pd.Series,
+    gap: np.ndarray,
+    change: np.ndarray,
+    columns: Mapping[str, object],
+) -> None:
     """Gap in root mean square over seeds too: what a single run sees."""
     squares = np.stack([(gap**2).mean(-1), (change**2).mean(-1)], axis=-1)  # (seeds, depths, 2)
 
@@ -143,7 +151,15 @@ def _add_gap(rows, network, depths, rates, gap, change, columns) -> None:
     _add_plateau(rows, "output_gap", network, depths, fit, len(squares), columns)
 
 
-def _add_mean_gap(rows, network, depths, rates, gap, change, columns) -> None:
+def _add_mean_gap(
+    rows: Rows,
+    network: Mapping[str, object],
+    depths: np.ndarray,
+    rates: pd.Series,
+    gap: np.ndarray,
+    change: np.ndarray,
+    columns: Mapping[str, object],
+) -> None:
     """Gap of the outputs averaged over seeds, debiased: what is left when width takes the noise away.
 
     Gap and change are both those of the averages. If seeds differ in their batches too, the average is
@@ -194,7 +210,15 @@ def _add_loss_gap(rows: Rows, network: dict[str, object], part: pd.DataFrame) ->
     _add_plateau(rows, "loss_gap", network, depths, fit, len(paired), columns)
 
 
-def _add_plateau(rows, quantity, network, depths, fit: Interval, seeds, columns) -> None:
+def _add_plateau(
+    rows: Rows,
+    quantity: str,
+    network: Mapping[str, object],
+    depths: np.ndarray,
+    fit: Interval,
+    seeds: int,
+    columns: Mapping[str, object],
+) -> None:
     """The fitted limit and exponent as numbers, and the curve c_inf + c L^-r."""
     if not np.isfinite(fit.estimate).all():
         return
