@@ -32,7 +32,7 @@ rule gather_evidence:
     message:
         "Gathering the evidence of {wildcards.figure}"
     shell:
-        "python {SCRIPTS:q}/make_evidence.py --figure {wildcards.figure} --tables {input.tables:q}"
+        'python "$CHECKOUT/scripts/make_evidence.py" --figure {wildcards.figure} --tables {input.tables:q}'
         " --outputs {input.outputs:q} --output {output.evidence:q} > {log:q} 2>&1"
 
 
@@ -60,7 +60,7 @@ rule judge_claims:
     message:
         "Judging the claims"
     shell:
-        "python {SCRIPTS:q}/judge_claims.py --evidence {input.evidence:q}"
+        'python "$CHECKOUT/scripts/judge_claims.py" --evidence {input.evidence:q}'
         " --output {output.claims:q} > {log:q} 2>&1"
 
 
@@ -87,5 +87,5 @@ rule keep_record:
     message:
         "Keeping the record"
     shell:
-        "python {SCRIPTS:q}/keep_record.py --config {params.config:q} --claims {input.claims:q}"
+        'python "$CHECKOUT/scripts/keep_record.py" --config {params.config:q} --claims {input.claims:q}'
         " --tables {input.tables:q} --outputs {output:q} > {log:q} 2>&1"

@@ -6,7 +6,7 @@ rule report_page:
         claims=CLAIMS_TABLE,
         pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
         tables=rules.train.input + rules.limits.input,
-        captions=[f"{CAPTIONS}/{figure}.rst" for figure in SHOWN],
+        captions=[in_checkout(f"workflow/report/{figure}.rst") for figure in SHOWN],
         code=source("reporting", "claims", "catalogue", "experiments", "parametrization")
         + [in_checkout(f"src/nfd/templates/report.{kind}") for kind in ("html.j2", "css", "js")],
     output:
@@ -28,8 +28,8 @@ rule report_page:
     message:
         "Writing the report"
     shell:
-        "python {SCRIPTS:q}/make_report.py --config {params.config:q} --claims {input.claims:q}"
-        " --results {params.results:q} --figures {params.figures:q} --captions {CAPTIONS:q}"
+        'python "$CHECKOUT/scripts/make_report.py" --config {params.config:q} --claims {input.claims:q}'
+        ' --results {params.results:q} --figures {params.figures:q} --captions "$CHECKOUT/workflow/report"'
         " --output {output.page:q} > {log:q} 2>&1"
 
 
