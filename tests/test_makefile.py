@@ -19,7 +19,6 @@ def folder(tmp_path):
     programs.mkdir(parents=True)
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, top / name)
-    (programs / "activate").write_text('PATH="$PWD/.venv/bin:$PATH"\n')
     program(programs / "python", "exit 0")
     program(programs / "snakemake", 'printf "%s\\n" "$@"; env')
     (top / ".venv/ready").write_text(f"{top.resolve()}\n")
