@@ -6,7 +6,8 @@ CORES ?= all
 CONFIG ?= config/config.yaml
 VENV := .venv
 READY := $(VENV)/ready
-ACTIVATE := source $(VENV)/bin/activate
+# Not bin/activate, which in Python 3.11 does not quote its folder's name.
+ACTIVATE := export PATH="$$PWD/$(VENV)/bin:$$PATH"
 # An environment holds absolute paths: its file `ready` says for which folder it was made, so that one that
 # came along with a copied or moved checkout is made anew. Else the original's code would run.
 belongs_here = test -x $(1)/bin/python && test "$$(cat $(1)/ready 2>/dev/null)" = "$$(pwd -P)"
@@ -78,7 +79,7 @@ $(VENV)-slurm/ready: $(READY) requirements-slurm.lock
 	pwd -P >$@
 
 test-slurm: slurm ## Run the smoke preset on a real Slurm on this machine (needs root and Debian's packages)
-	source $(VENV)-slurm/bin/activate && pytest -m slurm tests/workflow
+	export PATH="$$PWD/$(VENV)-slurm/bin:$$PATH" && pytest -m slurm tests/workflow
 
 test-browser: $(READY) ## Open the report in headless Chromium
 	$(VENV)/bin/uv run --quiet --no-project --python $(VENV)/bin/python \

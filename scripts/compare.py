@@ -53,7 +53,8 @@ def _compare_with_record(arguments: argparse.Namespace) -> int:
     record, run = CHECKOUT / RECORDS / preset, Path("figures", preset)
     if not record.exists():
         print(
-            f"Preset {preset} has no record ({RECORDS / preset} is not there), so there is nothing to compare."
+            f"Preset {preset} has no record ({RECORDS / preset} is not there), "
+            "so there is nothing to compare."
         )
         return 0
     output = arguments.output or Path("results", preset, "comparison.csv")

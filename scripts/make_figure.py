@@ -1,6 +1,7 @@
 """Draw one figure from its evidence, and put the table behind it beside it."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", required=True, choices=list(FIGURES))
     parser.add_argument("--evidence", required=True, type=Path, help="evidence table, .csv")
-    parser.add_argument("--label", required=True, help="name of the data set, as printed")
+    parser.add_argument(
+        "--label", required=True, type=json.loads, help="name of the data set, as printed, in JSON"
+    )
     parser.add_argument("--preset", required=True, help="name of the configuration")
     parser.add_argument("--digest", required=True, help="digest of the configuration")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Write the rules of docs/claims.md from the code, and all verdict tables from the records in figures/record/."""
+"""Renew what the texts quote: rules from the code, verdicts from the records in figures/record/."""
 
 import argparse
 import sys

@@ -502,7 +502,7 @@ def test_the_command_writes_every_output(tmp_path):
     make("coupling_at_init").to_csv(source, index=False)
     outputs = [tmp_path / "out" / f"figure.{suffix}" for suffix in ("pdf", "png", "svg", "csv")]
     answer = run_command(
-        "--figure", "coupling_at_init", "--evidence", source, "--label", "digits",
+        "--figure", "coupling_at_init", "--evidence", source, "--label", '"digits"',
         "--preset", "laptop", "--digest", "abc", "--outputs", *outputs,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
@@ -512,7 +512,7 @@ def test_the_command_writes_every_output(tmp_path):
 
 def test_the_command_names_evidence_that_it_cannot_read(tmp_path):
     answer = run_command(
-        "--figure", "coupling_at_init", "--evidence", tmp_path / "absent.csv", "--label", "x",
+        "--figure", "coupling_at_init", "--evidence", tmp_path / "absent.csv", "--label", '"x"',
         "--preset", "x", "--digest", "x", "--outputs", tmp_path / "figure.png",
     )  # fmt: skip
     assert answer.returncode == 1

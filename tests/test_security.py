@@ -105,7 +105,7 @@ def test_rules_quote_what_comes_from_the_config():
         "{threads}",
     }
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for command in re.findall(r"shell:\n((?: +\".*\n)+)", path.read_text()):
+        for command in re.findall(r"shell:\n((?: +[\"'].*\n)+)", path.read_text()):
             for field in re.findall(r"\{[^{}]+\}", command):
                 assert field.endswith(":q}") or field in plain, f"{path.name}: {field} unquoted"
 

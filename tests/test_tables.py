@@ -110,8 +110,8 @@ def test_a_failed_write_keeps_the_old_table(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     tables.write_results(results(), path, FACTS)
 
-    def full_disk(table, where, **_):
-        where.write_bytes(b"PAR1 and no more")
+    def full_disk(table, file, **_):
+        file.write(b"PAR1 and no more")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(tables.pq, "write_table", full_disk)

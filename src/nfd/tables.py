@@ -78,8 +78,9 @@ def _write(frame: pd.DataFrame, path: str | Path, facts: Mapping[str, str]) -> N
     table = table.replace_schema_metadata(
         {**(table.schema.metadata or {}), b"nfd": json.dumps(dict(facts)).encode()}
     )
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    # Here and below pyarrow gets an open file: a path must be UTF-8 for it, and folders may have other names.
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def write_results(frame: pd.DataFrame, path: str | Path, facts: Mapping[str, str]) -> None:
@@ -103,7 +104,8 @@ def read(paths: str | Path | list[str | Path]) -> pd.DataFrame:
 
 def _read_one(path: str | Path) -> pd.DataFrame:
     try:
-        return pq.ParquetFile(path).read().to_pandas()
+        with open(path, "rb") as file:
+            return pq.ParquetFile(file).read().to_pandas()
     except (pa.ArrowException, OSError) as error:
         raise TableError(
             f"{path}: not a readable Parquet table ({error}); delete it and run again"
@@ -112,5 +114,6 @@ def _read_one(path: str | Path) -> pd.DataFrame:
 
 def read_provenance(path: str | Path) -> dict[str, str]:
     """The provenance stored in a table's metadata."""
-    metadata = pq.ParquetFile(path).schema_arrow.metadata or {}
+    with open(path, "rb") as file:
+        metadata = pq.ParquetFile(file).schema_arrow.metadata or {}
     return json.loads(metadata.get(b"nfd", b"{}"))

@@ -36,7 +36,7 @@ rule gather_evidence:
     message:
         "Gathering the evidence of {wildcards.figure}"
     shell:
-        "python {SCRIPTS:q}/make_evidence.py --figure {wildcards.figure} --tables {input.tables:q}"
+        'python "$CHECKOUT/scripts/make_evidence.py" --figure {wildcards.figure} --tables {input.tables:q}'
         " --outputs {input.outputs:q} --output {output.evidence:q} > {log:q} 2>&1"
 
 
@@ -67,7 +67,7 @@ rule judge_claims:
     message:
         "Judging the claims"
     shell:
-        "python {SCRIPTS:q}/judge_claims.py --evidence {input.evidence:q}"
+        'python "$CHECKOUT/scripts/judge_claims.py" --evidence {input.evidence:q}'
         " --output {output.claims:q} > {log:q} 2>&1"
 
 
@@ -96,5 +96,5 @@ rule describe_run:
     message:
         "Describing the run"
     shell:
-        "python {SCRIPTS:q}/describe_run.py --config {params.config:q} --claims {input.claims:q}"
+        'python "$CHECKOUT/scripts/describe_run.py" --config {params.config:q} --claims {input.claims:q}'
         " --tables {input.tables:q} --figures {params.figures:q} > {log:q} 2>&1"

@@ -1,4 +1,5 @@
 # What all rules share: the checked configuration, the list of jobs, and every path.
+import json
 import os
 import shlex
 import sys
@@ -6,11 +7,15 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 # This process and every job run the checkout's own code, whatever the environment has installed, and
-# jobs run on the Python that runs Snakemake.
+# jobs run on the Python that runs Snakemake. A command names its script by $CHECKOUT, so that its text,
+# which Snakemake compares, is the same wherever the checkout lies.
 SOURCES = f"{CHECKOUT}/src"
 sys.path.insert(0, SOURCES)
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(SOURCES)}; ")
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+shell.prefix(
+    "set -euo pipefail; "
+    f"export CHECKOUT={shlex.quote(str(CHECKOUT))} PYTHONPATH={shlex.quote(SOURCES)}; "
+)
 
 import nfd
 from nfd import experiments, progress
@@ -65,16 +70,11 @@ ON_GPU = experiments.wants_gpu(CONFIG["device"])
 
 
 def in_checkout(path):
-    """A file of the checkout as jobs name it.
+    """A file of the checkout as a job's inputs name it.
 
     The name is relative where the checkout is the working directory, so that nothing reruns when it moves.
     """
     return path if Path.cwd() == CHECKOUT else f"{CHECKOUT}/{path}"
-
-
-# Named in the commands' templates, whose text is what Snakemake compares: where they lie reruns nothing.
-SCRIPTS = in_checkout("scripts")
-CAPTIONS = in_checkout("src/nfd/claims")
 
 
 def code_of(script, *modules):

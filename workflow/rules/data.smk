@@ -23,5 +23,5 @@ rule prepare_data:
     message:
         f"Preparing the data set {CONFIG['dataset']['name']}"
     shell:
-        "python {SCRIPTS:q}/prepare_data.py --settings {params.settings:q}"
+        'python "$CHECKOUT/scripts/prepare_data.py" --settings {params.settings:q}'
         " --output {output.data:q} > {log:q} 2>&1"

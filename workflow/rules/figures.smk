@@ -30,12 +30,12 @@ rule draw_figure:
         code=lambda wildcards: code_of(
             "make_figure", registry.module_of("figure", wildcards.figure)
         ),
-        label=CONFIG["dataset"].get("label") or CONFIG["dataset"]["name"],
+        label=json.dumps(CONFIG["dataset"].get("label") or CONFIG["dataset"]["name"]),
         preset=PRESET,
         digest=experiments.config_digest(CONFIG),
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "python {SCRIPTS:q}/make_figure.py --figure {wildcards.figure} --evidence {input.evidence:q}"
+        'python "$CHECKOUT/scripts/make_figure.py" --figure {wildcards.figure} --evidence {input.evidence:q}'
         " --label {params.label:q} --preset {params.preset} --digest {params.digest}"
         " --outputs {output:q} > {log:q} 2>&1"

@@ -26,6 +26,6 @@ rule simulate_limit:
     message:
         "Simulating the limit of {wildcards.experiment}: {wildcards.job}"
     shell:
-        "python {SCRIPTS:q}/simulate_limit.py --experiment {wildcards.experiment}"
+        'python "$CHECKOUT/scripts/simulate_limit.py" --experiment {wildcards.experiment}'
         " --settings {params.settings:q} --data {input.data:q} --results {output.results:q}"
         " --outputs {output.outputs:q} --gpus {resources.gpu} --threads {threads} > {log:q} 2>&1"

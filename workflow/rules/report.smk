@@ -36,8 +36,8 @@ rule report_page:
     message:
         "Writing the report"
     shell:
-        "python {SCRIPTS:q}/make_report.py --config {params.config:q} --claims {input.claims:q}"
-        " --results {params.results:q} --figures {params.figures:q} --captions {CAPTIONS:q}"
+        'python "$CHECKOUT/scripts/make_report.py" --config {params.config:q} --claims {input.claims:q}'
+        ' --results {params.results:q} --figures {params.figures:q} --captions "$CHECKOUT/src/nfd/claims"'
         " --record {params.record:q} --output {output.page:q} > {log:q} 2>&1"
 
 

@@ -28,6 +28,6 @@ rule train_networks:
     message:
         "Training {wildcards.experiment}: {wildcards.job}"
     shell:
-        "python {SCRIPTS:q}/train.py --experiment {wildcards.experiment}"
+        'python "$CHECKOUT/scripts/train.py" --experiment {wildcards.experiment}'
         " --settings {params.settings:q} --data {input.data:q} --results {output.results:q}"
         " --outputs {output.outputs:q} --gpus {resources.gpu} --threads {threads} > {log:q} 2>&1"
