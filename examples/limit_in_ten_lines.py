@@ -8,9 +8,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from nfd.datasets import prepare
 
 import nfd
-from nfd.datasets import prepare
 
 digits = prepare({"name": "digits"}).subset(24, 8)
 x = np.concatenate([digits.train_inputs, digits.test_inputs])  # rows with |x|^2 / d close to 1

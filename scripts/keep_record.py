@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfd.tables import write_text
+from nfd.tables import TableError, write_text
 from nfd.verdicts import record
 
 
@@ -18,8 +18,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--outputs", nargs=2, required=True, help="claims.csv and provenance.json")
     arguments = parser.parse_args(argv)
     claims, provenance = arguments.outputs
+    try:
+        text = record(arguments.config, arguments.tables)
+    except TableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     write_text(claims, Path(arguments.claims).read_text())
-    write_text(provenance, record(arguments.config, arguments.tables))
+    write_text(provenance, text)
     return 0
 
 

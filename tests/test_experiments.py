@@ -253,7 +253,7 @@ def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
 
 
 def test_the_snakefile_loads_nothing_heavy() -> None:
-    code = "import sys, nfd.experiments, nfd.catalogue, nfd.datasets; print(*sys.modules)"
+    code = "import sys, nfd.experiments, nfd.catalogue, nfd.data.sources; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -14,8 +14,10 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from nfd import datasets, runs, tables
+from nfd import runs, tables
 from nfd.checkpoint import Checkpoint, Interrupted, job_key
+from nfd.data.prepared import load
+from nfd.data.raw import DataError
 
 Settings = Mapping[str, Any]
 
@@ -56,7 +58,7 @@ def run_job(
     try:
         device = "cuda" if arguments.gpus else "cpu"
         device = runs.use_device(device, arguments.threads, settings["tf32"])
-        data = datasets.load(arguments.data)
+        data = load(arguments.data)
         key = job_key(arguments.experiment, settings, data, runs.describe_device(device))
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
         # Heeded to the end: a signal that comes after the last step lets the tables be written.
@@ -74,8 +76,9 @@ def run_job(
                     checkpoint=checkpoint,
                 )
             facts = tables.provenance(
-                dataset=data.label,
+                dataset=data.name,
                 dataset_digest=data.digest,
+                dataset_not_read=data.skipped or "nothing",
                 device=runs.describe_device(device),
                 precision=settings["precision"],
                 tf32=settings["tf32"],
@@ -83,7 +86,7 @@ def run_job(
             )
             _write(results, outputs, arguments, facts)
             checkpoint.remove()  # last: whatever fails before, the work is not lost
-    except (datasets.DataError, runs.DeviceError, _NotWritten) as error:
+    except (DataError, runs.DeviceError, _NotWritten) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except torch.OutOfMemoryError as error:

@@ -26,9 +26,10 @@ from markupsafe import Markup, escape
 
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
+from nfd.data.sources import label_of
 from nfd.experiments import config_digest, expand
 from nfd.parametrization import PARAMETRIZATIONS, Parametrization
-from nfd.tables import code_version, read_provenance
+from nfd.tables import check_one_data_set, code_version, read_provenance
 
 PAPER: Mapping[str, str] = {
     "title": "Understanding Scaling Laws in Deep Neural Networks via Feature Learning Dynamics",
@@ -48,6 +49,7 @@ PROVENANCE_NAMES: Mapping[str, str] = {
     "code_version": "Code version",
     "dataset": "Data set",
     "dataset_digest": "Data digest",
+    "dataset_not_read": "Files not read",
     "device": "Device",
     "precision": "Precision",
     "tf32": "TF32",
@@ -374,8 +376,13 @@ class Fact:
 
 
 def gather_provenance(paths: Iterable[str | Path]) -> tuple[list[Fact], int, float]:
-    """(facts, number of tables, their wall time in seconds) of the tables of runs at ``paths``."""
-    stored = [read_provenance(path) for path in paths]
+    """(facts, number of tables, their wall time in seconds) of the tables of runs at ``paths``.
+
+    Raises TableError if they come from different data.
+    """
+    by_path = {path: read_provenance(path) for path in paths}
+    check_one_data_set(by_path)
+    stored = list(by_path.values())
     facts = []
     for key, name in PROVENANCE_NAMES.items():
         counts = Counter(table.get(key, "unknown") for table in stored)
@@ -518,10 +525,9 @@ def collect(
     networks = sum(job.members for job in training)
     simulations = sum(len(j.settings["seeds"]) * len(j.settings["learning_rates"]) for j in limits)
     digest = config_digest(config)
-    dataset = next(fact for fact in facts if fact.name == "Data set").values
     return {
         "preset": config["preset"],
-        "dataset": config["dataset"].get("label") or _first(dataset, config["dataset"]["name"]),
+        "dataset": label_of(config["dataset"]),
         "digest": digest,
         "claims": sections,
         "figures": blocks,
@@ -543,10 +549,6 @@ def collect(
         "configuration": yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True),
         "parametrizations": parametrization_rows(used_parametrizations(config)),
     }
-
-
-def _first(values: Sequence[tuple[str, int]], fallback: str) -> str:
-    return values[0][0] if values else fallback
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

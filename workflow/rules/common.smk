@@ -1,14 +1,19 @@
 # What all rules share: the checked configuration, the list of jobs, and every path.
+import json
 from pathlib import Path
+from time import time
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 from nfd import catalogue, experiments, progress
-from nfd.datasets import DataError, check_settings
+from nfd.data import needs, sources
+from nfd.data.raw import DataError
 
 try:
     CONFIG = experiments.check(config)
-    check_settings(CONFIG["dataset"])
+    sources.check_settings(CONFIG["dataset"])
 except (experiments.ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -77,8 +82,12 @@ def estimate_s(job):
 onstart:
     progress.watch(
         PRESET,
-        {job: estimate_s(job) for job in workflow.dag.needrun_jobs()},
-        workflow.dag.finished,
+        {
+            tuple(job.output): estimate_s(job)
+            for job in workflow.dag.needrun_jobs()
+            if job.output
+        },
+        progress.written_since(time()),
     )
 
 

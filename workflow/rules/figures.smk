@@ -28,7 +28,7 @@ rule draw_figure:
         mem_mb=1000,
         runtime=10,
     params:
-        label=CONFIG["dataset"].get("label") or CONFIG["dataset"]["name"],
+        label=sources.label_of(CONFIG["dataset"]),
         preset=PRESET,
         digest=experiments.config_digest(CONFIG),
     message:

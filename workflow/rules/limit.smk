@@ -5,7 +5,9 @@ rule limits:
 
 rule simulate_limit:
     input:
-        data=DATA,
+        # Its content is known by the facts; its time says nothing.
+        data=ancient(DATA),
+        facts=prepared_facts,
         code=source("parametrization", "resnet", "training", "gaussian", "limit", "runs", "seeds"),
     output:
         results=f"{RESULTS}/limits/{{experiment}}/{{job}}.parquet",
