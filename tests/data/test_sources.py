@@ -90,7 +90,9 @@ def table_of(section: str) -> dict[str, list[str]]:
     text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
     lines = text.split(f"\n## {section}\n")[1].split("\n## ")[0].splitlines()
     cells = [
-        [cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "|" in line
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in lines
+        if line.startswith("|")
     ]
     return {name: row[1:] for row in cells[2:] for name in row[0].replace("`", "").split(", ")}
 
