@@ -8,7 +8,7 @@ import pytest
 from checkout import TINY, Checkout
 from PIL import Image
 
-RULES = ("prepare_data", "train_networks", "simulate_limit")
+RULES = ("prepare_data", "train_networks")
 
 
 def draw(folder, train, test):
@@ -28,9 +28,9 @@ def own_images(folder):
     return {**config, "dataset": {"name": "image_folder", "root": str(folder)}}
 
 
-def run(checkout, config):
-    """Run training and limits; returns how many jobs of each rule were started."""
-    done = checkout.snakemake("train", "limits", config=config)
+def run(checkout, config, target="train"):
+    """Run to ``target``; returns how many jobs of each rule were started, and the output."""
+    done = checkout.snakemake(target, config=config)
     assert done.returncode == 0, done.stdout[-5000:]
     told = Counter(
         line.split("(Rule: ")[1].rstrip(")")
@@ -59,29 +59,26 @@ def test_a_label_reruns_nothing(finished):
     checkout, _, images, _ = finished
     labelled = own_images(images)
     labelled["dataset"]["label"] = "My images"
-    assert (
-        checkout.planned("train", "limits", config=checkout.write_config("label", labelled)) == []
-    )
+    assert checkout.planned("train", config=checkout.write_config("label", labelled)) == []
 
 
 def test_settings_that_the_data_meet_do_not_prepare_them_again(finished):
     checkout, _, images, _ = finished
     larger = own_images(images)
     larger["experiments"]["limit_convergence"] |= {"batch_size": 8, "evaluation_size": 10}
-    planned = checkout.planned("train", "limits", config=checkout.write_config("larger", larger))
-    assert planned == ["simulate_limit", "train_networks"]
+    planned = checkout.planned("train", config=checkout.write_config("larger", larger))
+    assert planned == ["train_networks"]
 
 
 def test_changed_files_are_read_again_and_only_changed_samples_are_trained_on_again(finished):
     checkout, config, images, _ = finished
     (images / "train" / "a" / "notes.txt").touch()
-    assert checkout.planned("train", "limits", config=config) == ["prepare_data"]
+    assert checkout.planned("train", config=config) == ["prepare_data"]
     started, output = run(checkout, config)
-    assert started == {"prepare_data": 1, "train_networks": 0, "simulate_limit": 0}
+    assert started == {"prepare_data": 1, "train_networks": 0}
     assert "not read: 1 file (1 .txt)" in output
     (images / "train" / "a" / "0.png").write_bytes((images / "train" / "b" / "0.png").read_bytes())
     assert run(checkout, config)[0] == dict.fromkeys(RULES, 1)
-    assert checkout.planned("train", "limits", config=config) == []
 
 
 def test_too_few_images_are_named_before_any_job_starts(checkout, tmp_path):
@@ -99,8 +96,7 @@ def test_too_few_images_are_named_before_any_job_starts(checkout, tmp_path):
     for name_of_class in "ab":
         source = images / "test" / name_of_class
         (source / "more.png").write_bytes((source / "0.png").read_bytes())
-    started, _ = run(checkout, name)
-    assert started == dict.fromkeys(RULES, 1)
+    assert run(checkout, name, "data")[0] == {"prepare_data": 1, "train_networks": 0}
 
 
 def test_the_trial_with_tiny_networks_says_that_the_run_in_earnest_could_not_work(
