@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"sha256 {data.digest[:12]}"
     )
     if data.skipped:
-        print(f"not read: {data.skipped}")
+        print(f"not read: {data.skipped}", file=sys.stderr)
     lacking = shortage(later, data.sizes, data.name)
     if lacking:
-        print(f"this trial works, but the run in earnest would not: {lacking}")
+        print(f"this trial works, but the run in earnest would not: {lacking}", file=sys.stderr)
     return 0
 
 

@@ -78,7 +78,7 @@ def test_the_script_refuses_at_once_and_only_reports_what_a_later_run_lacks(
     assert not output.exists()
     assert not facts.exists()
     assert prepare_script([*arguments, "--facts", str(facts), "--later", need]) == 0
-    assert "the run in earnest would not: experiments.big.batch_size" in capsys.readouterr().out
+    assert "the run in earnest would not: experiments.big.batch_size" in capsys.readouterr().err
     assert json.loads(facts.read_text())["train"] == 1437
 
 

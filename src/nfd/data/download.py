@@ -76,8 +76,9 @@ def unpack(name: str, root: Path, archive: RemoteFile, wanted: Set[str]) -> None
     """Take the ``wanted`` members out of a checked archive, and no other: none can land elsewhere."""
     with _workshop(name, root) as workshop, tarfile.open(root / archive.path) as members:
         for member in members:
-            contents = members.extractfile(member) if member.name in wanted else None
-            if contents is not None and member.isfile():
+            chosen = member.isfile() and member.name in wanted
+            contents = members.extractfile(member) if chosen else None
+            if contents is not None:
                 with open(workshop / "member", "wb") as copy:
                     shutil.copyfileobj(contents, copy)
                 _move(workshop / "member", root / member.name)
