@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nfd import datasets, experiments
+from nfd import experiments
+from nfd.data.raw import DataError
+from nfd.data.sources import check_settings, prepare
 from nfd.experiments import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +137,7 @@ BAD = [
 def check(config):
     """What the Snakefile does before it makes a job."""
     checked = experiments.check(config)
-    datasets.check_settings(checked["dataset"])
+    check_settings(checked["dataset"])
     return experiments.expand(checked)
 
 
@@ -283,8 +285,8 @@ FOLDERS = {
 
 @pytest.mark.parametrize("broken", FOLDERS, ids=lambda f: f.__name__)
 def test_a_broken_image_folder_is_named(tmp_path, broken):
-    with pytest.raises(datasets.DataError) as caught:
-        datasets.prepare({"name": "image_folder", **broken(tmp_path)})
+    with pytest.raises(DataError) as caught:
+        prepare({"name": "image_folder", **broken(tmp_path)})
     assert_one_sentence(str(caught.value), FOLDERS[broken])
 
 

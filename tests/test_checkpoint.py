@@ -19,7 +19,9 @@ import pandas as pd
 import pytest
 import torch
 
-from nfd import datasets, experiments, runs, tables
+from nfd import experiments, runs, tables
+from nfd.data.prepared import save
+from nfd.data.sources import prepare
 from nfd.network.architecture import Architecture
 from nfd.training import checkpoint as checkpoints
 from nfd.training.batches import TrainingData, draw_batches
@@ -232,7 +234,7 @@ def test_something_else_is_ignored(tmp_path, caplog, content):
 
 
 def small_data(**changes):
-    data = datasets.prepare({"name": "digits", "train_size": 60, "test_size": 20})
+    data = prepare({"name": "digits", "train_size": 60, "test_size": 20})
     return replace(data, **changes)
 
 
@@ -386,7 +388,7 @@ def job(tmp_path):
 
     Every process hashes strings with another seed: what is saved in one must not hang on set order.
     """
-    datasets.save(small_data(), tmp_path / "data.npz")
+    save(small_data(), tmp_path / "data.npz")
     hash_seeds = itertools.count(1)
 
     def start(name, steps=3000, data="data.npz"):

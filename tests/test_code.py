@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfd import datasets, runs
+from nfd import runs
+from nfd.data.prepared import load, save
+from nfd.data.sources import prepare
 from nfd.pipeline import code
 
 ROOT = Path(__file__).parents[1]
@@ -100,8 +102,8 @@ print(json.dumps({"loaded": loaded, "called": sorted(called)}))
 def watched(request, tmp_path_factory):
     """(script, what a tiny job of it has loaded and called)."""
     folder = tmp_path_factory.mktemp(request.param)
-    data = datasets.prepare({"name": "digits", "train_size": 20, "test_size": 20})
-    datasets.save(data, folder / "data.npz")
+    data = prepare({"name": "digits", "train_size": 20, "test_size": 20})
+    save(data, folder / "data.npz")
     script = ROOT / f"scripts/{request.param}.py"
     arguments = ["--experiment", "small", "--data", "data.npz", "--results", "job.parquet"]
     arguments += ["--outputs", "job.outputs.parquet"]
@@ -154,7 +156,7 @@ def test_each_job_depends_on_its_own_engine():
 
 def test_a_function_as_entry_brings_the_classes_it_is_handed():
     found = code.definitions(runs.run_training)
-    assert ("nfd.datasets", "PreparedData") in found
+    assert ("nfd.data.prepared", "PreparedData") in found
     assert ("nfd.training.train", "train") in found
 
 
@@ -178,7 +180,7 @@ class Copy:
         self.before = self.digest()
 
     def digest(self):
-        return code.digest(runs.run_training, datasets.load, package=self.package)
+        return code.digest(runs.run_training, load, package=self.package)
 
     def with_module(self, name, text):
         """The digest when a module reads ``text``."""
@@ -200,7 +202,7 @@ def copy(tmp_path_factory):
 
 
 def reached_modules():
-    return sorted({module for module, _ in code.definitions(runs.run_training, datasets.load)})
+    return sorted({module for module, _ in code.definitions(runs.run_training, load)})
 
 
 class WithoutTexts(ast.NodeTransformer):
@@ -275,7 +277,7 @@ def mutations(tree, wanted):
 @settings(max_examples=60, deadline=None)
 @given(chance=st.randoms(use_true_random=False))
 def test_any_other_operation_or_number_changes_the_digest(copy, chance):
-    reached = code.definitions(runs.run_training, datasets.load)
+    reached = code.definitions(runs.run_training, load)
     name = chance.choice(reached_modules())
     tree = ast.parse(copy.path(name).read_text())
     found = list(mutations(tree, {member for module, member in reached if module == name}))

@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from nfd import datasets, runs, tables
+from nfd import runs, tables
+from nfd.data.prepared import PreparedData
+from nfd.data.raw import DataError
+from nfd.data.sources import prepare
 from nfd.experiments import check, expand
 
 EXPERIMENT = {
@@ -39,18 +42,18 @@ def jobs(**changes: object) -> tuple[list, list]:
 
 
 @pytest.fixture(scope="module")
-def digits() -> datasets.PreparedData:
-    return datasets.prepare({"name": "digits"})
+def digits() -> PreparedData:
+    return prepare({"name": "digits"})
 
 
 @pytest.fixture(scope="module")
-def trained(digits: datasets.PreparedData) -> runs.Tables:
+def trained(digits: PreparedData) -> runs.Tables:
     (job,) = jobs()[0]
     return runs.run_training("trial", job.settings, digits, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
-def limits(digits: datasets.PreparedData) -> runs.Tables:
+def limits(digits: PreparedData) -> runs.Tables:
     cpu = torch.device("cpu")
     parts = [runs.run_limit("trial", job.settings, digits, device=cpu) for job in jobs()[1]]
     return tuple(pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
@@ -111,7 +114,7 @@ def test_network_and_limit_measure_the_same_thing(
     assert ((network.mean() - limit.mean()).abs() < 4 * error).all()
 
 
-def test_a_limit_diverges_by_the_rule_for_networks(digits: datasets.PreparedData) -> None:
+def test_a_limit_diverges_by_the_rule_for_networks(digits: PreparedData) -> None:
     """A finite loss beyond 100 times the first counts, for both, from the step it was found at."""
     training, limit = jobs(learning_rates=[300.0], loss="mse", steps=2, couplings=["standard"])
     cpu = torch.device("cpu")
@@ -122,10 +125,31 @@ def test_a_limit_diverges_by_the_rule_for_networks(digits: datasets.PreparedData
         assert (results["diverged"] == (results["step"] > 0)).all()
 
 
-def test_a_training_set_that_is_too_small_is_named(digits: datasets.PreparedData) -> None:
-    (job,) = jobs(train_size=5000)[0]
-    with pytest.raises(datasets.DataError, match=r"train_size 5000: digits .* 1437"):
-        runs.run_training("trial", job.settings, digits, device=torch.device("cpu"))
+@pytest.mark.parametrize(
+    ("n_train", "n_test", "said"),
+    [
+        (3, 360, "experiments.trial.train_size: 8 is more than the 3 train samples of digits"),
+        (1437, 3, "experiments.trial.evaluation_size: 6 is more than the 3 test samples of digits"),
+    ],
+)
+def test_too_few_samples_are_named_before_anything_is_computed(
+    digits: PreparedData, n_train: int, n_test: int, said: str
+) -> None:
+    training, limits = jobs()
+    few, cpu = digits.subset(n_train, n_test), torch.device("cpu")
+    for run, job in ((runs.run_training, training[0]), (runs.run_limit, limits[0])):
+        with pytest.raises(DataError) as error:
+            run("trial", job.settings, few, device=cpu)
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_samples_that_just_suffice_are_accepted(digits: PreparedData) -> None:
+    (job,) = jobs(seeds=1)[0]
+    results, _ = runs.run_training(
+        "trial", job.settings, digits.subset(8, 6), device=torch.device("cpu")
+    )
+    assert np.isfinite(results["value"]).all()
 
 
 def test_a_gpu_that_is_not_there_is_named() -> None:

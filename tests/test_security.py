@@ -13,7 +13,10 @@ import pytest
 import torch
 from snakemake.utils import format as snakemake_format
 
-from nfd import datasets, experiments
+from nfd import experiments
+from nfd.data.prepared import load
+from nfd.data.raw import DataError
+from nfd.data.sources import label_of
 from nfd.training.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -143,8 +146,8 @@ def _saved(folder, sprung):
 def test_trapped_prepared_data_runs_nothing(tmp_path):
     sprung, path = tmp_path / "sprung", tmp_path / "data.npz"
     np.savez(path, format=np.array([Trap(sprung)], dtype=object))
-    with pytest.raises(datasets.DataError):
-        datasets.load(path)
+    with pytest.raises(DataError):
+        load(path)
     assert not sprung.exists()
 
 
@@ -193,5 +196,6 @@ def test_a_hostile_label_is_only_a_label(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"data.npz"}
-    assert datasets.load(tmp_path / "data.npz").label == HOSTILE
+    assert load(tmp_path / "data.npz").name == "digits"
+    assert label_of(json.loads(settings)) == HOSTILE
     assert json.loads(settings)["label"] == HOSTILE

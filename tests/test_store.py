@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 
-from nfd import datasets
+from nfd.data.sources import prepare
 from nfd.pipeline import store as stores
 from nfd.pipeline.store import COLUMNS, Origin, Store, StoreError, address_of, samples_digest
 
@@ -122,7 +122,7 @@ def test_only_minor_versions_count():
 
 
 def test_the_digest_of_samples_covers_what_networks_see():
-    data = datasets.prepare({"name": "digits", "train_size": 30, "test_size": 20})
+    data = prepare({"name": "digits", "train_size": 30, "test_size": 20})
     changed = [
         replace(data, scale=2 * data.scale),
         replace(data, channel_mean=data.channel_mean + 1),

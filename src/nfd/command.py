@@ -14,7 +14,9 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from nfd import datasets, runs, tables
+from nfd import runs, tables
+from nfd.data.prepared import load
+from nfd.data.raw import DataError
 from nfd.pipeline import code
 from nfd.pipeline.provenance import provenance
 from nfd.training.checkpoint import Checkpoint, Interrupted, job_key
@@ -58,8 +60,8 @@ def run_job(
     try:
         device = "cuda" if arguments.gpus else "cpu"
         device = runs.use_device(device, arguments.threads, settings["tf32"])
-        data = datasets.load(arguments.data)
-        numerics = code.digest(run, datasets.load)
+        data = load(arguments.data)
+        numerics = code.digest(run, load)
         key = job_key(arguments.experiment, settings, data, runs.describe_device(device), numerics)
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
         # Heeded to the end: a signal that comes after the last step lets the tables be written.
@@ -77,8 +79,9 @@ def run_job(
                     checkpoint=checkpoint,
                 )
             facts = provenance(
-                dataset=data.label,
+                dataset=data.name,
                 dataset_digest=data.digest,
+                dataset_not_read=data.skipped or "nothing",
                 device=runs.describe_device(device),
                 precision=settings["precision"],
                 tf32=settings["tf32"],
@@ -86,7 +89,7 @@ def run_job(
             )
             _write(results, outputs, arguments, facts)
             checkpoint.remove()  # last: whatever fails before, the work is not lost
-    except (datasets.DataError, runs.DeviceError, _NotWritten) as error:
+    except (DataError, runs.DeviceError, _NotWritten) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except torch.OutOfMemoryError as error:

@@ -1,9 +1,11 @@
 """How far a run of the pipeline is, and how long it will take: one line on the console now and then."""
 
+import os
 import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from threading import Thread
 from time import monotonic, sleep
+from typing import Any
 
 INTERVAL_S = 60.0
 
@@ -26,9 +28,22 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d} h"
 
 
-def watch(
-    preset: str, costs_s: Mapping[Hashable, float], finished: Callable[[Hashable], bool]
-) -> None:
+def written_since(start: float) -> Callable[[Iterable[str]], bool]:
+    """Whether a job, known by its output files, has written them all since ``start`` (seconds of the epoch).
+
+    Snakemake's own job objects will not do: it makes new ones once the data are prepared.
+    """
+
+    def finished(outputs: Iterable[str]) -> bool:
+        try:
+            return all(os.stat(path).st_mtime >= start for path in outputs)
+        except OSError:
+            return False
+
+    return finished
+
+
+def watch(preset: str, costs_s: Mapping[Hashable, float], finished: Callable[[Any], bool]) -> None:
     """Write :func:`line` to stderr every minute, from a thread that ends with the process.
 
     ``costs_s`` maps each job that will run to its estimated seconds.

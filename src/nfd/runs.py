@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nfd.datasets import DataError, PreparedData
+from nfd.data.needs import needs_of, shortage
+from nfd.data.prepared import PreparedData
+from nfd.data.raw import DataError
 from nfd.experiments import CPU_STACK_BYTES, TrainingJob
 from nfd.limit.problem import LimitProblem
 from nfd.limit.simulate import simulate_limit
@@ -74,13 +76,22 @@ def job_members(settings: Mapping[str, Any]) -> list[Member]:
     ]
 
 
+def check_sizes(
+    experiment: str, settings: Mapping[str, Any], data: PreparedData, probed: bool
+) -> None:
+    """Raise DataError, naming key and numbers, if there are too few samples for a job."""
+    sizes = {
+        key: settings[key] for key in ("batch_size", "train_size", "evaluation_size", "probe_size")
+    }
+    needs = needs_of(f"experiments.{experiment}", **sizes, probed=probed)
+    lacking = shortage(needs, data.sizes, data.name)
+    if lacking:
+        raise DataError(lacking)
+
+
 def job_data(settings: Mapping[str, Any], data: PreparedData) -> TrainingData:
     """Samples, batch order, and the samples that are evaluated and probed."""
     n_train = settings["train_size"] or len(data.train_labels)
-    if n_train > len(data.train_labels):
-        raise DataError(
-            f"train_size {n_train}: {data.label} has {len(data.train_labels)} training images"
-        )
     x, y = data.train_inputs[:n_train], data.train_labels[:n_train]
     seen, probed = settings["evaluation_size"], settings["probe_size"]
     return TrainingData(
@@ -112,7 +123,11 @@ def run_training(
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Tables:
-    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.tables`."""
+    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.tables`.
+
+    Raises DataError if the data are too few for the settings.
+    """
+    check_sizes(experiment, settings, data, bool(settings["probes"]))
     architecture = Architecture(
         data.input_dim,
         len(data.classes),
@@ -188,7 +203,11 @@ def run_limit(
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Tables:
-    """Simulate a job's limit for each learning rate and seed. Returns (results, outputs)."""
+    """Simulate a job's limit for each learning rate and seed. Returns (results, outputs).
+
+    Raises DataError if the data are too few for the settings.
+    """
+    check_sizes(experiment, settings, data, probed=True)
     results, outputs, begin = [], [], 0
     saved = checkpoint.load() if checkpoint else None
     if saved:

@@ -97,9 +97,29 @@ def write_outputs(frame: pd.DataFrame, path: str | Path, facts: Mapping[str, str
 
 
 def read(paths: str | Path | list[str | Path]) -> pd.DataFrame:
-    """Read and concatenate tables written here. Raises TableError naming a file that is not one."""
+    """Read and concatenate tables written here.
+
+    Raises TableError naming a file that is none, or two that come from different data.
+    """
     paths = [paths] if isinstance(paths, str | Path) else paths
-    return pd.concat([_read_one(path) for path in paths], ignore_index=True)
+    frames = [_read_one(path) for path in paths]
+    check_one_data_set({path: read_provenance(path) for path in paths})
+    return pd.concat(frames, ignore_index=True)
+
+
+def check_one_data_set(provenances: Mapping[str | Path, Mapping[str, str]]) -> None:
+    """Raise TableError if tables, path -> provenance, were made from data of more than one digest."""
+    first: dict[str, str | Path] = {}
+    for path, facts in provenances.items():
+        if "dataset_digest" in facts:
+            first.setdefault(facts["dataset_digest"], path)
+    if len(first) > 1:
+        (digest, path), (other, other_path) = list(first.items())[:2]
+        raise TableError(
+            f"{path} was made from the data {digest[:12]} and {other_path} from {other[:12]}; tables of "
+            "one preset need the same data: delete those of the data you no longer use and run again, "
+            "or give the other data a preset of their own"
+        )
 
 
 def _read_one(path: str | Path) -> pd.DataFrame:

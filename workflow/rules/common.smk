@@ -3,8 +3,11 @@ import json
 import os
 import shlex
 import sys
+from time import time
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 # This process and every job run the checkout's own code, whatever the environment has installed, and
 # jobs run on the Python that runs Snakemake. A command names its script by $CHECKOUT, so that its text,
@@ -20,7 +23,8 @@ shell.prefix(
 import nfd
 from nfd import experiments, progress
 from nfd.claims import registry
-from nfd.datasets import DataError, check_settings
+from nfd.data import needs, sources
+from nfd.data.raw import DataError
 from nfd.pipeline import code
 
 if not Path(nfd.__file__).is_relative_to(SOURCES):
@@ -31,7 +35,7 @@ if not Path(nfd.__file__).is_relative_to(SOURCES):
 
 try:
     CONFIG = experiments.check(config)
-    check_settings(CONFIG["dataset"])
+    sources.check_settings(CONFIG["dataset"])
 except (experiments.ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -120,8 +124,12 @@ def estimate_s(job):
 onstart:
     progress.watch(
         PRESET,
-        {job: estimate_s(job) for job in workflow.dag.needrun_jobs()},
-        workflow.dag.finished,
+        {
+            tuple(job.output): estimate_s(job)
+            for job in workflow.dag.needrun_jobs()
+            if job.output
+        },
+        progress.written_since(time()),
     )
 
 

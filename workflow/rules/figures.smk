@@ -30,7 +30,7 @@ rule draw_figure:
         code=lambda wildcards: code_of(
             "make_figure", registry.module_of("figure", wildcards.figure)
         ),
-        label=json.dumps(CONFIG["dataset"].get("label") or CONFIG["dataset"]["name"]),
+        label=json.dumps(sources.label_of(CONFIG["dataset"])),
         preset=PRESET,
         digest=experiments.config_digest(CONFIG),
     message:

@@ -5,7 +5,9 @@ rule limits:
 
 rule simulate_limit:
     input:
-        data=DATA,
+        # Its content is known by the facts; its time says nothing.
+        data=ancient(DATA),
+        facts=prepared_facts,
     output:
         results=f"{RESULTS}/limits/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/limits/{{experiment}}/{{job}}.outputs.parquet",

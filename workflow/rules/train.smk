@@ -7,7 +7,9 @@ rule train:
 # takes and the last bits of its numbers, so they are resources: changing them reruns nothing.
 rule train_networks:
     input:
-        data=DATA,
+        # Its content is known by the facts; its time says nothing.
+        data=ancient(DATA),
+        facts=prepared_facts,
     output:
         results=f"{RESULTS}/runs/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/runs/{{experiment}}/{{job}}.outputs.parquet",

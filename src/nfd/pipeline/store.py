@@ -27,7 +27,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nfd.datasets import PreparedData
+from nfd.data.prepared import PreparedData
 from nfd.experiments import as_argument
 from nfd.tables import IDENTITY, RESULT_COLUMNS, atomic_path
 

@@ -16,6 +16,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nfd.data.sources import label_of
 from nfd.experiments import config_digest, expand
 from nfd.network.parametrization import PARAMETRIZATIONS, Parametrization
 from nfd.network.roles import ROLE_NAMES
@@ -88,10 +89,9 @@ def collect(
     networks = sum(job.members for job in training)
     simulations = sum(len(j.settings["seeds"]) * len(j.settings["learning_rates"]) for j in limits)
     digest = config_digest(config)
-    dataset = next(fact for fact in facts if fact.name == "Data set").values
     return {
         "preset": config["preset"],
-        "dataset": config["dataset"].get("label") or _first(dataset, config["dataset"]["name"]),
+        "dataset": label_of(config["dataset"]),
         "digest": digest,
         "claims": sections,
         "figures": blocks,
@@ -114,10 +114,6 @@ def collect(
         "configuration": yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True),
         "parametrizations": parametrization_rows(used_parametrizations(config)),
     }
-
-
-def _first(values: Sequence[tuple[str, int]], fallback: str) -> str:
-    return values[0][0] if values else fallback
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

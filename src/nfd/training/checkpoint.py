@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from nfd.datasets import PreparedData
+from nfd.data.prepared import PreparedData
 from nfd.experiments import as_argument
 from nfd.files import atomic_path
 

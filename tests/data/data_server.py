@@ -8,6 +8,7 @@ import io
 import pickle
 import tarfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,9 +17,10 @@ import numpy as np
 
 
 class DataServer(ThreadingHTTPServer):
-    """Serves ``files`` (name -> contents).
+    """Serves ``files`` (name -> contents), from the byte that is asked for unless ``ranges`` is false.
 
     Of those in ``broken`` it sends half, then hangs up; of those in ``stalled`` half, then nothing.
+    ``rate`` is the most bytes it sends in a second.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -26,8 +28,11 @@ class DataServer(ThreadingHTTPServer):
         self.files = dict(files)
         self.broken: set[str] = set()
         self.stalled: set[str] = set()
+        self.rate: int | None = None
+        self.ranges = True
+        self.begun_at: list[int] = []  # first byte of each answer
         self.stopped = threading.Event()
-        # Names of the files asked for; torchvision asks twice, first to follow redirects.
+        # Names of the files asked for.
         self.requests: list[str] = []
 
     @property
@@ -38,30 +43,37 @@ class DataServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: DataServer
 
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
     def do_GET(self) -> None:
-        self.server.requests.append(self.path.lstrip("/"))
-        self._answer(body=True)
-
-    def _answer(self, body: bool) -> None:
         name = self.path.lstrip("/")
+        self.server.requests.append(name)
         contents = self.server.files.get(name)
         if contents is None:
             self.send_error(404)
             return
-        self.send_response(200)
+        begin = self._begin()
+        if begin > len(contents):
+            self.send_error(416)
+            return
+        contents = contents[begin:]
+        self.server.begun_at.append(begin)
+        self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(len(contents)))
         self.end_headers()
-        if not body:
-            return
-        if name in self.server.broken | self.server.stalled:
-            self.wfile.write(contents[: len(contents) // 2])
-        else:
-            self.wfile.write(contents)
+        unfinished = name in self.server.broken | self.server.stalled
+        self._send(contents[: len(contents) // 2] if unfinished else contents)
         if name in self.server.stalled:
             self.server.stopped.wait()
+
+    def _begin(self) -> int:
+        asked = self.headers.get("Range", "bytes=0-") if self.server.ranges else "bytes=0-"
+        return int(asked.removeprefix("bytes=").removesuffix("-"))
+
+    def _send(self, contents: bytes) -> None:
+        piece = len(contents) if self.server.rate is None else max(1, self.server.rate // 20)
+        for start in range(0, len(contents), piece or 1):
+            self.wfile.write(contents[start : start + piece])
+            if self.server.rate is not None:
+                time.sleep(0.05)
 
     def log_message(self, *_: object) -> None:
         pass
