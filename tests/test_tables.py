@@ -184,11 +184,12 @@ def test_tables_of_two_data_sets_are_not_mixed(tmp_path):
     [
         ("make_evidence", ["--figure", "depth_transfer", "--output", "evidence.csv"]),
         ("judge_claims", ["--output", "claims.csv"]),
-        ("keep_record", ["--config", "{}", "--claims", "claims.csv", "--outputs", "a", "b"]),
+        ("describe_run", ["--config", "{}", "--claims", "claims.csv", "--figures", "."]),
     ],
 )
 def test_the_scripts_refuse_mixed_tables_in_one_sentence(tmp_path, script, arguments):
     paths = list(map(str, of_data(tmp_path, a="1" * 64, b="2" * 64)))
+    (tmp_path / "claims.csv").touch()
     done = subprocess.run(
         [sys.executable, str(ROOT / f"scripts/{script}.py"), *arguments, "--tables", *paths],
         cwd=tmp_path,

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from nfd.data.raw import SPLITS, DataError, RawData, cause
+from nfd.files import atomic_path, write_text
 from nfd.seeds import generator
 
 FORMAT = "nfd-dataset-2"
@@ -203,8 +204,6 @@ def save(data: PreparedData, path: str | Path) -> None:
 
     The same data give the same bytes. Raises DataError if the file cannot be written.
     """
-    from nfd.tables import atomic_path  # brings pandas along, which check_settings has no use for
-
     stored = {name: np.asarray(getattr(data, name)) for name in _FIELDS}
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -219,8 +218,6 @@ def save_facts(data: PreparedData, path: str | Path) -> None:
     It is small, so a workflow can compare it by content and rerun nothing when the samples turn out to be
     the same. Raises DataError if the file cannot be written.
     """
-    from nfd.files import write_text  # as in save
-
     try:
         write_text(path, json.dumps(facts(data), indent=1) + "\n")
     except OSError as error:

@@ -29,7 +29,8 @@ import pyarrow.parquet as pq
 
 from nfd.data.prepared import PreparedData
 from nfd.experiments import as_argument
-from nfd.tables import IDENTITY, RESULT_COLUMNS, atomic_path
+from nfd.files import atomic_path
+from nfd.tables import IDENTITY, RESULT_COLUMNS
 
 log = logging.getLogger(__name__)
 
