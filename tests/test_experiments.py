@@ -21,7 +21,6 @@ from nfd.experiments import (
     config_digest,
     expand,
     load_schema,
-    wants_gpu,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -253,26 +252,8 @@ def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
 
 
 def test_the_snakefile_loads_nothing_heavy() -> None:
-    code = "import sys, nfd.experiments, nfd.catalogue, nfd.datasets; print(*sys.modules)"
+    code = "import sys, nfd.experiments, nfd.catalogue, nfd.datasets, nfd.pipeline.gpu; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"torch", "pandas", "matplotlib", "sklearn", "pyarrow"} & set(loaded.stdout.split())
-
-
-@pytest.mark.parametrize(
-    ("device", "environment", "wanted"),
-    [
-        ("cuda", {}, True),
-        ("cpu", {"SLURM_JOB_ID": "1", "SLURM_GPUS_ON_NODE": "1"}, False),
-        ("auto", {"SLURM_JOB_ID": "1", "SLURM_GPUS_ON_NODE": "1"}, True),
-        ("auto", {"SLURM_JOB_ID": "1"}, False),
-        ("auto", {"CUDA_VISIBLE_DEVICES": ""}, False),
-    ],
-)
-def test_a_gpu_is_asked_for_where_there_is_one_for_us(device, environment, wanted, monkeypatch):
-    for name in ("SLURM_JOB_ID", "SLURM_GPUS_ON_NODE", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert wants_gpu(device) is wanted

@@ -34,7 +34,13 @@ def job_parser(description: str) -> argparse.ArgumentParser:
         type=Path,
         help="folder in which an unfinished job saves its state, at the path of --results",
     )
-    parser.add_argument("--gpus", type=int, default=0, help="0: work on the CPU")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: the GPU if this job was given one that works",
+    )
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs this job was given")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     return parser
 
@@ -54,8 +60,12 @@ def run_job(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings, start = arguments.settings, perf_counter()
     try:
-        device = "cuda" if arguments.gpus else "cpu"
-        device = runs.use_device(device, arguments.threads, settings["tf32"])
+        device = runs.use_device(
+            arguments.device,
+            gpus=arguments.gpus,
+            threads=arguments.threads,
+            tf32=settings["tf32"],
+        )
         data = datasets.load(arguments.data)
         key = job_key(arguments.experiment, settings, data, runs.describe_device(device))
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)

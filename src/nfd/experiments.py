@@ -7,7 +7,6 @@ Snakefile imports, so it loads nothing heavy.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -61,22 +60,6 @@ SLOWEST_FLOPS = 5e9  # per second: one core of an old machine
 START_S = 4.0
 TRAINING_RATE = 6e10
 LIMIT_RATE = 1.2e11
-
-
-def wants_gpu(device: str) -> bool:
-    """Whether jobs ask for a GPU under the setting ``device``: auto, cpu or cuda.
-
-    'auto' takes the machine's GPU, or in a Slurm job the one that the job was given. torch, which
-    would know, is too slow to load for a question every command asks.
-    """
-    if device != "auto":
-        return device == "cuda"
-    if "SLURM_JOB_ID" in os.environ:
-        return "SLURM_GPUS_ON_NODE" in os.environ
-    return (
-        Path("/proc/driver/nvidia/version").exists()
-        and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
-    )
 
 
 class ConfigError(ValueError):

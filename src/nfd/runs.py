@@ -3,6 +3,7 @@
 ``settings`` are those of :mod:`nfd.experiments`: all that a job's numbers depend on, besides the data.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
@@ -16,6 +17,7 @@ from nfd.checkpoint import Checkpoint
 from nfd.datasets import DataError, PreparedData
 from nfd.experiments import CPU_STACK_BYTES, TrainingJob
 from nfd.limit import LimitProblem, LimitTrajectory, simulate_limit
+from nfd.pipeline import gpu
 from nfd.resnet import Architecture
 from nfd.training import (
     DIVERGENCE_FACTOR,
@@ -29,7 +31,7 @@ from nfd.training import (
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Tables = tuple[pd.DataFrame, pd.DataFrame]
-
+log = logging.getLogger(__name__)
 
 # Share of a GPU's free memory that a stack may take.
 GPU_SHARE = 0.6
@@ -39,14 +41,37 @@ class DeviceError(RuntimeError):
     """A device that was asked for and is not there."""
 
 
-def use_device(name: str, threads: int, tf32: bool) -> torch.device:
-    """Set up 'cpu' or 'cuda' with ``threads`` CPU threads. Raises DeviceError if there is no GPU."""
+def use_device(setting: str, *, gpus: int, threads: int, tf32: bool) -> torch.device:
+    """Set up the device of a job that was given ``gpus`` GPUs and ``threads`` CPU threads.
+
+    ``setting`` is 'auto', 'cpu' or 'cuda'. With 'auto' a job that cannot use a GPU works on the CPU and
+    logs why; with 'cuda' it raises DeviceError.
+    """
     torch.set_num_threads(threads)
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device: cuda was asked for, but torch sees no GPU; use cpu or auto")
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
-    return torch.device(name)
+    if setting == "cpu":
+        return torch.device("cpu")
+    fault = _gpu_fault(gpus)
+    if fault is None:
+        return torch.device("cuda")
+    if setting == "cuda":
+        raise DeviceError(f"device: cuda was asked for, but {fault}; use cpu or auto")
+    log.info("device: auto works on the CPU, since %s", fault)
+    return torch.device("cpu")
+
+
+def _gpu_fault(gpus: int) -> str | None:
+    """Why no GPU can be used, as the end of a sentence; None if one can."""
+    if not gpus:
+        return gpu.why_none() or "this job was given no GPU (resource gpu=0)"
+    if not torch.cuda.is_available():
+        return f"torch sees no GPU ({gpu.why_none() or 'its driver cannot be used'})"
+    try:  # a GPU that is seen may still be too old, in use by others, or broken
+        torch.ones(1, device="cuda").add_(1).item()
+    except RuntimeError as error:
+        return f"torch cannot use the GPU ({str(error).splitlines()[0]})"
+    return None
 
 
 def stack_budget(device: torch.device) -> int:

@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 
 from nfd import catalogue, experiments, progress
 from nfd.datasets import DataError, check_settings
+from nfd.pipeline import gpu
 
 try:
     CONFIG = experiments.check(config)
@@ -43,7 +44,8 @@ wildcard_constraints:
     figure="[a-z][a-z0-9_]*",
 
 
-ON_GPU = experiments.wants_gpu(CONFIG["device"])
+DEVICE = CONFIG["device"]
+ON_GPU = gpu.wanted(DEVICE)
 
 
 def source(*modules):

@@ -1,0 +1,1 @@
+"""From a configuration to tables: what is run, with which settings, on which device."""
