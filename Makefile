@@ -26,7 +26,7 @@ $(READY): requirements.lock pyproject.toml
 setup: $(READY) ## Create the environment .venv (all other targets do it when needed)
 
 reproduce: $(READY) ## Regenerate all figures and verdicts (CONFIG=config/cifar10.yaml for the paper's scale)
-	$(ACTIVATE) && snakemake --cores $(CORES) --configfile $(CONFIG)
+	$(ACTIVATE) && python scripts/check_config.py $(CONFIG) && snakemake --cores $(CORES) --configfile $(CONFIG)
 
 test: $(READY) lint ## Run every check that takes no more than minutes
 	$(ACTIVATE) && pytest -n 2 --dist loadfile

@@ -10,12 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from snakemake.utils import update_config
-
 from nfd import experiments
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIMS
+from nfd.pipeline import config_files
 from nfd.reporting import duration, read_costs
 
 BASE = Path(__file__).parents[1] / "config" / "config.yaml"
@@ -26,19 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", default=BASE, type=Path, help="laid over config/config.yaml")
     arguments = parser.parse_args(argv)
     try:
-        config = load(arguments.config)
-    except (OSError, yaml.YAMLError, experiments.ConfigError) as error:
-        print(f"error: {arguments.config}: {error}", file=sys.stderr)
+        config = experiments.check(config_files.load([BASE, arguments.config]))
+    except experiments.ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(describe(config)))
     return 0
-
-
-def load(path: Path) -> dict[str, Any]:
-    """The checked configuration, laid over the base one as ``snakemake --configfile`` does."""
-    config = yaml.safe_load(BASE.read_text())
-    update_config(config, yaml.safe_load(path.read_text()))
-    return experiments.check(config)
 
 
 def describe(config: dict[str, Any]) -> list[str]:

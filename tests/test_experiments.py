@@ -21,6 +21,7 @@ from nfd.experiments import (
     config_digest,
     expand,
     load_schema,
+    no_such,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +129,30 @@ def test_the_digest_follows_the_settings_and_nothing_else() -> None:
     digest = config_digest(check(small()))
     assert config_digest(check({**small(), "threads_per_job": 3})) == digest
     assert config_digest(check(small(steps=11))) != digest
+
+
+def test_a_figure_s_digest_follows_what_it_rests_on() -> None:
+    config = small()
+    config["experiments"]["other"] = copy.deepcopy(config["experiments"]["trial"])
+    before = check(config)
+    config["experiments"]["other"]["steps"] = 11
+    after = check(config)
+    assert config_digest(after, ["trial"]) == config_digest(before, ["trial"])
+    assert config_digest(after, ["other"]) != config_digest(before, ["other"])
+    assert config_digest(before, ["trial"]) != config_digest(before, ["other"])
+    assert config_digest(before, ["trial", "other"]) == config_digest(before)
+    for change in ({"root_seed": 1}, {"dataset": {"name": "mnist"}}):
+        changed = check({**config, **change})
+        assert config_digest(changed, ["trial"]) != config_digest(before, ["trial"])
+    labelled = check({**config, "dataset": {"name": "digits", "label": "8 x 8"}})
+    assert config_digest(labelled, ["trial"]) == config_digest(before, ["trial"])
+
+
+def test_an_unknown_name_is_told_with_its_neighbours() -> None:
+    known = ["scaling/width8", "scaling/width16", "transfer/width8"]
+    assert "near ones are scaling/width8" in no_such("job", "scalin/width8", known)
+    assert no_such("figure", "x", ["a", "b"]) == "there is no figure x; there are a, b"
+    assert no_such("figure", "x", [f"name{n}" for n in range(99)]).endswith("name14, ...")
 
 
 def test_defaults_of_the_experiment_are_overridden_by_those_of_the_config() -> None:

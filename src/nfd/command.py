@@ -16,6 +16,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nfd import datasets, runs, tables
 from nfd.checkpoint import Checkpoint, Interrupted, job_key
+from nfd.experiments import as_argument
+from nfd.pipeline.replacing import settings_digest
 
 Settings = Mapping[str, Any]
 
@@ -42,6 +44,9 @@ def job_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--gpus", type=int, default=1, help="GPUs this job was given")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument(
+        "--dataset-digest", default="", help="digest of the data set's settings, to be recorded"
+    )
     return parser
 
 
@@ -86,6 +91,7 @@ def run_job(
             facts = tables.provenance(
                 dataset=data.label,
                 dataset_digest=data.digest,
+                settings_digest=settings_digest(arguments.dataset_digest, as_argument(settings)),
                 device=runs.describe_device(device),
                 precision=settings["precision"],
                 tf32=settings["tf32"],

@@ -7,7 +7,7 @@ Snakefile imports, so it loads nothing heavy.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import ceil, isfinite
@@ -79,7 +79,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     error = best_match(Draft202012Validator(load_schema()).iter_errors(dict(config)), _depth)
     if error is not None:
         raise ConfigError(_sentence(error))
-    _check_finite("", config)
+    _check_keys_and_numbers("", config)
     checked = {**CONFIG_DEFAULTS, **config}
     shared = {**EXPERIMENT_DEFAULTS, **(config.get("defaults") or {})}
     checked["experiments"] = {
@@ -92,14 +92,20 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _check_finite(where: str, value: Any) -> None:
-    """A schema lets .nan and .inf pass, which compare with nothing."""
-    inner = value.items() if isinstance(value, Mapping) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
-    for key, item in inner:
-        _check_finite(f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}", item)
-    if isinstance(value, float) and not isfinite(value):
-        raise ConfigError(f"config key {where.lstrip('.')}: {value} is not a finite number")
+def _check_keys_and_numbers(where: str, value: Any) -> None:
+    """A schema lets keys pass that are no text, and .nan and .inf, which compare with nothing."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ConfigError(
+                    f"config key {_join(where, key)}: a key must be text, not {key!r}"
+                )
+            _check_keys_and_numbers(_join(where, key), item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_keys_and_numbers(f"{where}[{index}]", item)
+    elif isinstance(value, float) and not isfinite(value):
+        raise ConfigError(f"config key {where}: {value} is not a finite number")
 
 
 def _depth(error: ValidationError) -> Any:
@@ -122,8 +128,7 @@ def _sentence(error: ValidationError) -> str:
             return f"config key {where}: {value} is not one of {', '.join(map(str, limit))}{hint}"
         case "type":
             wanted = " or ".join([limit] if isinstance(limit, str) else limit)
-            number = " (write 1.0e-1 or 0.1, not 1e-1)" if "number" in wanted else ""
-            return f"config key {where}: {value} is not of type {wanted}{number}"
+            return f"config key {where}: {value} is not of type {wanted}{_as_text(error)}"
         case "minimum" | "exclusiveMinimum":
             sign = ">=" if error.validator == "minimum" else ">"
             return f"config key {where}: {value} is too small; accepted is {sign} {limit}"
@@ -137,6 +142,15 @@ def _sentence(error: ValidationError) -> str:
             return f"config key {where}: {value} holds an entry twice"
         case _:
             return f"config key {where}: {error.message}"
+
+
+def _as_text(error: ValidationError) -> str:
+    """Why a number or a truth value may have arrived as text."""
+    if not isinstance(error.instance, str):
+        return ""
+    if "number" in error.validator_value:
+        return " (write 1.0e-1 or 0.1, not 1e-1)"
+    return " (without quotes; on the command line True or False, and a file for what is nested)"
 
 
 def _unknown_key(error: ValidationError, where: str) -> str:
@@ -159,8 +173,8 @@ def _key(path: Sequence[str | int]) -> str:
     return text.lstrip(".") or "(top level)"
 
 
-def _join(where: str, key: str) -> str:
-    return str(key) if where == "(top level)" else f"{where}.{key}"
+def _join(where: str, key: object) -> str:
+    return str(key) if where in ("", "(top level)") else f"{where}.{key}"
 
 
 def _short(value: Any) -> str:
@@ -460,8 +474,26 @@ def as_argument(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":"))
 
 
-def config_digest(config: Mapping[str, Any]) -> str:
-    """Short digest of a configuration's data and experiments: same settings, same digest."""
-    keys = ("dataset", "experiments", "precision", "tf32", "root_seed")
-    chosen = {key: config[key] for key in keys}
+def config_digest(config: Mapping[str, Any], experiments: Iterable[str] | None = None) -> str:
+    """Short digest of the data and of ``experiments`` (None: all): same settings, same digest.
+
+    The data set's label is left out: it changes no number.
+    """
+    chosen = {key: config[key] for key in ("precision", "tf32", "root_seed")}
+    chosen["dataset"] = without_label(config["dataset"])
+    names = config["experiments"] if experiments is None else experiments
+    chosen["experiments"] = {name: config["experiments"][name] for name in names}
     return hashlib.sha256(as_argument(chosen).encode()).hexdigest()[:12]
+
+
+def without_label(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a data set that its preparation depends on."""
+    return {key: value for key, value in dataset.items() if key != "label"}
+
+
+def no_such(kind: str, name: str, known: Sequence[str]) -> str:
+    """One sentence for a name that is none of the ``known``, with those it may have meant."""
+    near = get_close_matches(name, known, 5, 0.5)
+    hint = f"near ones are {', '.join(near)}" if near else f"there are {', '.join(known[:15])}"
+    more = ", ..." if not near and len(known) > 15 else ""
+    return f"there is no {kind} {name}; {hint}{more}"

@@ -117,9 +117,33 @@ def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):
     everything = Counter(smoke.planned(config=name))
     figures = [n for n, f in catalogue.FIGURES.items() if "depth_transfer" in f.experiments]
     assert everything["train_networks"] == len(affected)
-    assert everything["gather_evidence"] == len(figures)
+    assert everything["gather_evidence"] == everything["draw_figure"] == len(figures)
     assert "simulate_limit" not in everything
     assert "prepare_data" not in everything
+
+
+def test_a_changed_label_redraws_and_trains_nothing(smoke):
+    labelled = yaml.safe_load((smoke.folder / SMOKE).read_text())
+    labelled["dataset"] = {"label": "8 x 8 digits"}
+    planned = Counter(smoke.planned(config=smoke.write_config("labelled", labelled)))
+    assert planned.pop("draw_figure") == len(catalogue.FIGURES)
+    assert set(planned) <= {"keep_record", "report_page"}
+
+
+def test_tables_that_will_be_replaced_are_announced(smoke, config):
+    """In a dry run too; a run of the configuration that made them, or another preset's, says nothing."""
+    changed = yaml.safe_load((smoke.folder / SMOKE).read_text())
+    changed["experiments"]["depth_transfer"]["learning_rates"] = [0.3]
+    count = len([j for j in experiments.expand(config)[0] if j.experiment == "depth_transfer"])
+    name = smoke.write_config("one_rate_more", changed)
+    line = f"preset smoke: {count} tables were made with other settings and will be replaced"
+    assert line in smoke.snakemake("--dry-run", config=name).stdout
+    everything = smoke.snakemake("--dry-run", "--config", 'dataset={"name": "mnist"}').stdout
+    jobs = sum(map(len, experiments.expand(config)))
+    assert f"preset smoke: {jobs} tables were made with other settings" in everything
+    assert "other settings" not in smoke.snakemake("--dry-run").stdout
+    renamed = smoke.write_config("renamed", {**changed, "preset": "renamed"})
+    assert "other settings" not in smoke.snakemake("--dry-run", config=renamed).stdout
 
 
 def test_another_device_or_number_of_threads_reruns_nothing(smoke):

@@ -12,9 +12,7 @@ rule gather_evidence:
     input:
         tables=evidence_inputs,
         outputs=lambda wildcards: [
-            path
-            for name in catalogue.FIGURES[wildcards.figure].experiments
-            for path in outputs_of(name)
+            path for name in experiments_of(wildcards) for path in outputs_of(name)
         ],
         code=source("evidence", "scaling", "closed_form", "parametrization"),
     output:

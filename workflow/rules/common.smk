@@ -1,13 +1,16 @@
 # What all rules share: the checked configuration, the list of jobs, and every path.
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from nfd import catalogue, experiments, progress
 from nfd.datasets import DataError, check_settings
-from nfd.pipeline import gpu
+from nfd.pipeline import config_files, gpu, replacing
 
 try:
+    for path in workflow.configfiles:
+        config_files.read(path)  # stricter than Snakemake, which has read it already
     CONFIG = experiments.check(config)
     check_settings(CONFIG["dataset"])
 except (experiments.ConfigError, DataError) as error:
@@ -30,6 +33,17 @@ FORMATS = ("pdf", "png", "svg", "csv")
 TRAINING_JOBS, LIMIT_JOBS = (
     {(job.experiment, job.name): job for job in jobs} for jobs in experiments.expand(CONFIG)
 )
+DATASET_DIGEST = replacing.dataset_digest(CONFIG["dataset"])
+REPLACED = replacing.made_otherwise(
+    (
+        f"{RESULTS}/{kind}/{job.experiment}/{job.name}.parquet",
+        replacing.settings_digest(DATASET_DIGEST, experiments.as_argument(job.settings)),
+    )
+    for kind, jobs in (("runs", TRAINING_JOBS), ("limits", LIMIT_JOBS))
+    for job in jobs.values()
+)
+if REPLACED and workflow.is_main_process:
+    print(replacing.announcement(PRESET, len(REPLACED)), file=sys.stderr)
 # Figures whose experiments are all switched on.
 SHOWN = [
     name
@@ -60,14 +74,30 @@ def source(*modules):
     return files
 
 
+# Functions of wildcards meet names that people typed; an exit is told in one line, without a traceback.
+def job_of(jobs, wildcards):
+    """The job, training or limit, that the wildcards name."""
+    name = f"{wildcards.experiment}/{wildcards.job}"
+    if (wildcards.experiment, wildcards.job) not in jobs:
+        sys.exit(f"error: {experiments.no_such('job', name, ['/'.join(job) for job in jobs])}")
+    return jobs[wildcards.experiment, wildcards.job]
+
+
 def training_job(wildcards):
     """The job that makes a table of runs."""
-    return TRAINING_JOBS[wildcards.experiment, wildcards.job]
+    return job_of(TRAINING_JOBS, wildcards)
 
 
 def limit_job(wildcards):
     """The job that makes a table of limits."""
-    return LIMIT_JOBS[wildcards.experiment, wildcards.job]
+    return job_of(LIMIT_JOBS, wildcards)
+
+
+def experiments_of(wildcards):
+    """The experiments that a figure rests on."""
+    if wildcards.figure not in SHOWN:
+        sys.exit(f"error: {experiments.no_such('figure', wildcards.figure, SHOWN)}")
+    return catalogue.FIGURES[wildcards.figure].experiments
 
 
 def estimate_s(job):
@@ -98,5 +128,4 @@ def outputs_of(experiment):
 
 def evidence_inputs(wildcards):
     """What a figure's evidence is computed from."""
-    names = catalogue.FIGURES[wildcards.figure].experiments
-    return [path for name in names for path in tables_of(name)]
+    return [path for name in experiments_of(wildcards) for path in tables_of(name)]

@@ -30,5 +30,5 @@ rule train_networks:
     shell:
         "python scripts/train.py --experiment {wildcards.experiment}"
         " --settings {params.settings:q} --data {input.data:q} --results {output.results:q}"
-        " --outputs {output.outputs:q} --device {DEVICE} --gpus {resources.gpu}"
-        " --threads {threads} > {log:q} 2>&1"
+        " --outputs {output.outputs:q} --device {DEVICE:q} --gpus {resources.gpu}"
+        " --threads {threads} --dataset-digest {DATASET_DIGEST:q} > {log:q} 2>&1"
