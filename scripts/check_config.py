@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfd import experiments
 from nfd.datasets import DataError, check_settings
 from nfd.pipeline import config_files
+from nfd.pipeline.config import ConfigError, check
 
 BASE = Path(__file__).parents[1] / "config" / "config.yaml"
 
@@ -20,9 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, help="laid over config/config.yaml")
     try:
-        config = experiments.check(config_files.load([BASE, *parser.parse_args(argv).files]))
+        config = check(config_files.load([BASE, *parser.parse_args(argv).files]))
         check_settings(config["dataset"])
-    except (experiments.ConfigError, DataError) as error:
+    except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

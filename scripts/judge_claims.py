@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from nfd import tables
 from nfd.claims import CLAIMS, evidence_of, judge, overall
 from nfd.evidence import EVIDENCE, read_evidence
+from nfd.pipeline import tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfd.tables import write_text
+from nfd.pipeline.tables import write_text
 from nfd.verdicts import record
 
 

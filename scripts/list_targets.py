@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nfd import experiments
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIMS
 from nfd.pipeline import config_files
+from nfd.pipeline.config import ConfigError, check
+from nfd.pipeline.jobs import expand
 from nfd.reporting import duration, read_costs
 
 BASE = Path(__file__).parents[1] / "config" / "config.yaml"
@@ -24,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", default=BASE, type=Path, help="laid over config/config.yaml")
     arguments = parser.parse_args(argv)
     try:
-        config = experiments.check(config_files.load([BASE, arguments.config]))
-    except experiments.ConfigError as error:
+        config = check(config_files.load([BASE, arguments.config]))
+    except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(describe(config)))
@@ -35,11 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def describe(config: dict[str, Any]) -> list[str]:
     """The lines to print."""
     preset = config["preset"]
-    training, limits = experiments.expand(config)
+    training, limits = expand(config)
     jobs = [*training, *limits]
     estimated = dict.fromkeys(config["experiments"], 0.0)
     for job in jobs:
-        estimated[job.experiment] += job.estimate_s
+        estimated[job.experiment] += job.cost.estimate_s
     costs = read_costs(
         Path("results") / preset / "benchmarks", [(job.experiment, job.name) for job in jobs]
     )

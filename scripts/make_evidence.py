@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from nfd import tables
 from nfd.evidence import EVIDENCE
+from nfd.pipeline import tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from nfd.pipeline.tables import write_text
 from nfd.plotting import FIGURES, FORMATS, Context, save_as
-from nfd.tables import write_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from nfd import reporting, tables
+from nfd import reporting
+from nfd.pipeline import tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfd.tables import write_text
+from nfd.pipeline.tables import write_text
 from nfd.verdicts import between_markers, claims_appendix, verdict_table
 
 # Presets whose record is in git: title of the column -> folder.

@@ -6,9 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from nfd import catalogue, experiments, tables
+from nfd import catalogue
 from nfd.claims import CLAIM_COLUMNS
 from nfd.evidence import EVIDENCE_COLUMNS
+from nfd.pipeline import tables
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 
 HOSTILE = (
     '<script>throw new Error("injected")</script><img src=x onerror=alert(1)> "quoted" \'&amp;\''
@@ -20,7 +23,7 @@ VERDICTS = ("supported", "contradicted", "inconclusive")
 def config() -> dict[str, Any]:
     """A checked configuration of two experiments whose data set has a hostile label."""
     shared = {"learning_rates": [0.5], "seeds": 2, "steps": 2, "batch_size": 4}
-    return experiments.check(
+    return check(
         {
             "preset": "synthetic",
             "dataset": {"name": "digits", "label": LABEL},
@@ -118,7 +121,7 @@ def make(folder: Path) -> dict[str, Path]:
     (captions / "scaling_trend.rst").write_text(
         "Loss over ``width``.\n\nSecond <b>paragraph</b>.\n"
     )
-    training, limits = experiments.expand(config())
+    training, limits = expand(config())
     for kind, jobs in (("runs", training), ("limits", limits)):
         for job in jobs:
             _table(results / kind / job.experiment / f"{job.name}.parquet", job.experiment)

@@ -1,7 +1,6 @@
 """Wrong configurations and data: refused before work starts, in one sentence that names the fault."""
 
 import copy
-import json
 import math
 from pathlib import Path
 
@@ -11,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nfd import datasets, experiments
-from nfd.experiments import ConfigError
+from nfd import datasets
+from nfd.pipeline.config import ConfigError, check, load_schema
+from nfd.pipeline.jobs import expand
 
 ROOT = Path(__file__).parents[1]
 BASE = {
@@ -135,11 +135,11 @@ BAD = [
 ]
 
 
-def check(config):
+def jobs_of(config):
     """What the Snakefile does before it makes a job."""
-    checked = experiments.check(config)
+    checked = check(config)
     datasets.check_settings(checked["dataset"])
-    return experiments.expand(checked)
+    return expand(checked)
 
 
 def assert_one_sentence(message, named):
@@ -150,7 +150,7 @@ def assert_one_sentence(message, named):
 
 
 def test_the_base_is_accepted():
-    training, limits = check(BASE)
+    training, limits = jobs_of(BASE)
     assert len(training) == 1
     assert len(limits) == 2
 
@@ -158,7 +158,7 @@ def test_the_base_is_accepted():
 @pytest.mark.parametrize(("key", "value", "named"), BAD, ids=[f"{k}={v}"[:60] for k, v, _ in BAD])
 def test_a_wrong_key_or_value_is_named(key, value, named):
     with pytest.raises(ConfigError) as caught:
-        check(changed(key, value))
+        jobs_of(changed(key, value))
     assert_one_sentence(str(caught.value), named)
 
 
@@ -167,7 +167,7 @@ def test_shipped_files_have_known_keys_only(name):
     """Each shipped preset, laid over the base, is accepted and expands."""
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     _merge(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
-    training, _ = check(config)
+    training, _ = jobs_of(config)
     assert training
 
 
@@ -307,7 +307,7 @@ def keys_of(schema):
     return found
 
 
-KEYS = [*sorted(keys_of(experiments.load_schema())), "small", "../x", "", "a;b", "0"]
+KEYS = [*sorted(keys_of(load_schema())), "small", "../x", "", "a;b", "0"]
 SCALARS = (
     st.none()
     | st.booleans()
@@ -338,17 +338,17 @@ def paths(value, before=()):
 def accepted_or_refused(config):
     checked, sentence = None, ""
     try:
-        checked = experiments.check(config)
+        checked = check(config)
     except ConfigError as refusal:
         sentence = str(refusal)
     if checked is None:
         assert len(sentence.splitlines()) == 1
         return
-    training, limits = experiments.expand(checked)
+    training, limits = expand(checked)
     for job in [*training, *limits]:
-        assert job.memory_mb > 0
-        assert job.runtime_min > 0
-        json.loads(experiments.as_argument(job.settings))
+        assert job.cost.memory_mb > 0
+        assert job.cost.runtime_min > 0
+        assert type(job.settings).from_json(job.settings.to_json()) == job.settings
 
 
 FUZZ = settings(

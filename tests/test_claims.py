@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import synthetic_tables as synthetic
 
-from nfd import claims, tables
+from nfd import claims
 from nfd.claims import (
     CLAIM_COLUMNS,
     CLAIMS,
@@ -22,6 +22,7 @@ from nfd.claims import (
     overall,
 )
 from nfd.evidence import EVIDENCE
+from nfd.pipeline import tables
 
 CORRECTED = {"parametrization": "depth_mup_corrected", "correction": 0.5, "block_layers": 2}
 FEW = range(4)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from snakemake.utils import update_config
 
-from nfd.experiments import ConfigError, check
+from nfd.pipeline.config import ConfigError, check
 from nfd.pipeline.config_files import lay_over, load, read
 
 ROOT = Path(__file__).parents[1]

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nfd import runs
-from nfd.pipeline import gpu
+from nfd.pipeline import device, gpu
 
 TWO = ("dev/nvidia0", "dev/nvidia1", "dev/nvidiactl")
 LISTED = ("proc/driver/nvidia/gpus/0000:01:00.0",)  # the driver, before its nodes are made
@@ -82,7 +81,7 @@ def test_what_torch_is_built_for_is_read_right():
 
 def test_the_question_does_not_load_torch():
     code = (
-        "import sys; from nfd.pipeline import gpu; gpu.torch_has_cuda(); "
+        "import sys; from nfd.pipeline import device, gpu; gpu.torch_has_cuda(); "
         "gpu.why_none(); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -98,7 +97,7 @@ def no_gpu(monkeypatch):
 
 
 def use(setting: str, gpus: int) -> torch.device:
-    return runs.use_device(setting, gpus=gpus, threads=torch.get_num_threads(), tf32=False)
+    return device.use_device(setting, gpus=gpus, threads=torch.get_num_threads(), tf32=False)
 
 
 @pytest.mark.parametrize("gpus", [0, 1])
@@ -111,7 +110,7 @@ def test_a_job_on_auto_falls_back_in_one_line(no_gpu, gpus, caplog):
 
 @pytest.mark.parametrize("gpus", [0, 1])
 def test_a_job_on_cuda_does_not(no_gpu, gpus):
-    with pytest.raises(runs.DeviceError, match="device: cuda was asked for, but"):
+    with pytest.raises(device.DeviceError, match="device: cuda was asked for, but"):
         use("cuda", gpus)
 
 
@@ -127,7 +126,7 @@ def test_a_gpu_that_is_seen_but_does_not_work(monkeypatch, caplog):
         assert use("auto", 1) == torch.device("cpu")
     assert "no kernel image" in caplog.text
     assert "more lines" not in caplog.text
-    with pytest.raises(runs.DeviceError, match="no kernel image"):
+    with pytest.raises(device.DeviceError, match="no kernel image"):
         use("cuda", 1)
 
 

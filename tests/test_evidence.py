@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import synthetic_tables as synthetic
 
-from nfd import closed_form, evidence, tables
+from nfd import closed_form, evidence
 from nfd.catalogue import FIGURES
 from nfd.evidence import EVIDENCE, EVIDENCE_COLUMNS
 from nfd.evidence.selection import pick_runs
+from nfd.pipeline import tables
 
 
 def one(frame: pd.DataFrame, quantity: str, **columns) -> pd.Series:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nfd import tables
+from nfd.pipeline import tables
 from nfd.pipeline.replacing import (
     announcement,
     dataset_digest,

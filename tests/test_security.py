@@ -13,8 +13,10 @@ import pytest
 import torch
 from snakemake.utils import format as snakemake_format
 
-from nfd import datasets, experiments
+from nfd import datasets
 from nfd.checkpoint import Checkpoint
+from nfd.pipeline.config import ConfigError, check
+from nfd.pipeline.settings import as_argument
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")])
@@ -161,11 +163,11 @@ def test_names_become_no_paths(name):
         "batch_size": 4,
     }
     good = {"preset": "x", "dataset": {"name": "digits"}, "experiments": {"e": experiment}}
-    experiments.check(good)
-    with pytest.raises(experiments.ConfigError):
-        experiments.check({**good, "preset": name})
-    with pytest.raises(experiments.ConfigError):
-        experiments.check({**good, "experiments": {name: experiment}})
+    check(good)
+    with pytest.raises(ConfigError):
+        check({**good, "preset": name})
+    with pytest.raises(ConfigError):
+        check({**good, "experiments": {name: experiment}})
 
 
 HOSTILE = 'it\'s "q" $(touch sprung) `touch sprung`; touch sprung #{x}'
@@ -173,7 +175,7 @@ HOSTILE = 'it\'s "q" $(touch sprung) `touch sprung`; touch sprung #{x}'
 
 def test_a_hostile_label_is_only_a_label(tmp_path):
     """Through Snakemake's own quoting and a real shell."""
-    settings = experiments.as_argument({"name": "digits", "label": HOSTILE})
+    settings = as_argument({"name": "digits", "label": HOSTILE})
     script = ROOT / "scripts" / "prepare_data.py"
 
     class Params:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nfd import tables
+from nfd.pipeline import tables
 
 RUN = {
     "experiment": "depth_transfer",
@@ -199,7 +199,7 @@ def test_code_is_dirty_when_code_was_changed_not_when_a_run_renewed_its_figures(
     tmp_path, monkeypatch
 ):
     for name in (
-        "src/nfd/tables.py",
+        "src/nfd/pipeline/tables.py",
         "scripts/a.py",
         "workflow/a.smk",
         "Snakefile",
@@ -215,7 +215,7 @@ def test_code_is_dirty_when_code_was_changed_not_when_a_run_renewed_its_figures(
     git("init")
     git("add", ".")
     git("commit", "-m", "all")
-    monkeypatch.setattr(tables, "__file__", str(tmp_path / "src/nfd/tables.py"))
+    monkeypatch.setattr(tables, "__file__", str(tmp_path / "src/nfd/pipeline/tables.py"))
     commit = tables.code_version()
     assert re.fullmatch("[0-9a-f]{12}", commit)
     (tmp_path / "figures/a.csv").write_text("renewed")
@@ -225,6 +225,6 @@ def test_code_is_dirty_when_code_was_changed_not_when_a_run_renewed_its_figures(
 
 
 def test_tables_do_not_load_torch():
-    program = "import sys, json, nfd.tables; print(json.dumps('torch' in sys.modules))"
+    program = "import sys, json, nfd.pipeline.tables; print(json.dumps('torch' in sys.modules))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert json.loads(answer.stdout) is False

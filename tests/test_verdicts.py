@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from nfd.experiments import check, config_digest
+from nfd.pipeline.config import check, config_digest
 from nfd.verdicts import BEGIN, END, between_markers, record, verdict_table
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ and the job starts afresh. It is read without running anything from it. A job th
 import hashlib
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -19,8 +19,7 @@ from typing import Any
 import torch
 
 from nfd.datasets import PreparedData
-from nfd.experiments import as_argument
-from nfd.tables import atomic_path
+from nfd.pipeline.tables import atomic_path
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +29,16 @@ INTERVAL_S = 60.0
 # Saving may take this share of the time, so a stack of many GB is saved less often than once a minute.
 SHARE = 0.05
 # Modules that a job's numbers depend on: those the rules of workflow/rules list as its code.
-CODE = ("parametrization", "resnet", "training", "probes", "gaussian", "limit", "runs", "seeds")
+CODE = (
+    "parametrization",
+    "resnet",
+    "training",
+    "probes",
+    "gaussian",
+    "limit",
+    "pipeline/run",
+    "seeds",
+)
 
 
 class Interrupted(Exception):
@@ -41,9 +49,9 @@ class Interrupted(Exception):
         self.exit_code = 128 + number
 
 
-def job_key(experiment: str, settings: Mapping[str, Any], data: PreparedData, device: str) -> str:
-    """Digest of all that the bits of a job's numbers depend on."""
-    sha = hashlib.sha256(as_argument(settings).encode())
+def job_key(experiment: str, settings: str, data: PreparedData, device: str) -> str:
+    """Digest of all that the bits of a job's numbers depend on; ``settings`` are the job's, as JSON."""
+    sha = hashlib.sha256(settings.encode())
     scaling = data.channel_mean.tolist(), data.scale
     sizes = len(data.train_labels), len(data.test_labels)
     for fact in (experiment, data.digest, sizes, scaling, device, torch.__version__):

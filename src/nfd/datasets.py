@@ -580,7 +580,9 @@ def save(data: PreparedData, path: str | Path) -> None:
 
     The same data give the same bytes. Raises DataError if the file cannot be written.
     """
-    from nfd.tables import atomic_path  # brings pandas along, which check_settings has no use for
+    from nfd.pipeline.tables import (
+        atomic_path,  # brings pandas along, which check_settings has no use for
+    )
 
     stored = {name: np.asarray(getattr(data, name)) for name in _FIELDS}
     try:

@@ -28,7 +28,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from nfd.parametrization import PARAMETRIZATIONS
-from nfd.tables import atomic_path
+from nfd.pipeline.tables import atomic_path
 
 WIDTH = 7.0  # inches: two columns of a journal
 FORMATS = ("pdf", "png", "svg")

@@ -26,9 +26,10 @@ from markupsafe import Markup, escape
 
 from nfd.catalogue import FIGURES
 from nfd.claims import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
-from nfd.experiments import config_digest, expand
 from nfd.parametrization import PARAMETRIZATIONS, Parametrization
-from nfd.tables import code_version, read_provenance
+from nfd.pipeline.config import config_digest
+from nfd.pipeline.jobs import expand
+from nfd.pipeline.tables import code_version, read_provenance
 
 PAPER: Mapping[str, str] = {
     "title": "Understanding Scaling Laws in Deep Neural Networks via Feature Learning Dynamics",
@@ -504,7 +505,7 @@ def collect(
 ) -> dict[str, Any]:
     """All that the page shows, for :func:`render`.
 
-    ``config`` is checked (:func:`nfd.experiments.check`); ``results`` and ``figures`` are the preset's
+    ``config`` is checked (:func:`nfd.pipeline.config.check`); ``results`` and ``figures`` are the preset's
     folders. Of the tables in ``results`` only those of the configuration's jobs are read.
     """
     results = Path(results)
@@ -516,7 +517,7 @@ def collect(
     sections = read_claims(claims)
     blocks = _figure_blocks(sections, drawn_figures(config), Path(figures), captions)
     networks = sum(job.members for job in training)
-    simulations = sum(len(j.settings["seeds"]) * len(j.settings["learning_rates"]) for j in limits)
+    simulations = sum(job.settings.simulations for job in limits)
     digest = config_digest(config)
     dataset = next(fact for fact in facts if fact.name == "Data set").values
     return {

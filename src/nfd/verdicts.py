@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nfd.experiments import config_digest
+from nfd.pipeline.config import config_digest
 from nfd.reporting import ClaimSection, Finding, gather_provenance, read_claims
 
 BEGIN, END = "<!-- verdicts: made by scripts/update_verdicts.py -->", "<!-- end of verdicts -->"

@@ -10,14 +10,16 @@ import pytest
 import yaml
 from checkout import SMOKE, merged
 
-from nfd import catalogue, experiments
+from nfd import catalogue
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 
 FORMATS = ("pdf", "png", "svg", "csv")
 
 
 @pytest.fixture(scope="module")
 def config(smoke):
-    return experiments.check(merged(yaml.safe_load((smoke.folder / SMOKE).read_text())))
+    return check(merged(yaml.safe_load((smoke.folder / SMOKE).read_text())))
 
 
 def test_everything_is_there(smoke):
@@ -31,7 +33,7 @@ def test_everything_is_there(smoke):
 
 
 def test_every_job_has_its_tables(smoke, config):
-    for kind, jobs in zip(("runs", "limits"), experiments.expand(config), strict=True):
+    for kind, jobs in zip(("runs", "limits"), expand(config), strict=True):
         for job in jobs:
             stem = smoke.folder / f"results/smoke/{kind}/{job.experiment}/{job.name}"
             assert stem.with_suffix(".parquet").exists()
@@ -109,7 +111,7 @@ def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):
     changed = yaml.safe_load((smoke.folder / "config/smoke.yaml").read_text())
     changed["experiments"]["depth_transfer"]["learning_rates"] = [0.3]
     name = smoke.write_config("one_rate", changed)
-    before, after = (experiments.expand(c)[0] for c in (config, experiments.check(merged(changed))))
+    before, after = (expand(c)[0] for c in (config, check(merged(changed))))
     affected = [job for job in after if job not in before]
     assert {job.experiment for job in affected} == {"depth_transfer"}
     planned = Counter(smoke.planned("train", config=name))
@@ -134,12 +136,12 @@ def test_tables_that_will_be_replaced_are_announced(smoke, config):
     """In a dry run too; a run of the configuration that made them, or another preset's, says nothing."""
     changed = yaml.safe_load((smoke.folder / SMOKE).read_text())
     changed["experiments"]["depth_transfer"]["learning_rates"] = [0.3]
-    count = len([j for j in experiments.expand(config)[0] if j.experiment == "depth_transfer"])
+    count = len([j for j in expand(config)[0] if j.experiment == "depth_transfer"])
     name = smoke.write_config("one_rate_more", changed)
     line = f"preset smoke: {count} tables were made with other settings and will be replaced"
     assert line in smoke.snakemake("--dry-run", config=name).stdout
     everything = smoke.snakemake("--dry-run", "--config", 'dataset={"name": "mnist"}').stdout
-    jobs = sum(map(len, experiments.expand(config)))
+    jobs = sum(map(len, expand(config)))
     assert f"preset smoke: {jobs} tables were made with other settings" in everything
     assert "other settings" not in smoke.snakemake("--dry-run").stdout
     renamed = smoke.write_config("renamed", {**changed, "preset": "renamed"})
@@ -153,7 +155,7 @@ def test_another_device_or_number_of_threads_reruns_nothing(smoke):
 
 def test_one_figure_makes_what_it_needs_and_no_more(smoke, checkout, config):
     planned = Counter(checkout.planned("figures/smoke/width_transfer.png"))
-    wanted = [job for job in experiments.expand(config)[0] if job.experiment == "width_transfer"]
+    wanted = [job for job in expand(config)[0] if job.experiment == "width_transfer"]
     assert planned == {
         "prepare_data": 1,
         "train_networks": len(wanted),

@@ -4,16 +4,18 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from nfd import catalogue, experiments, progress
+from nfd import catalogue
 from nfd.datasets import DataError, check_settings
-from nfd.pipeline import config_files, gpu, replacing
+from nfd.pipeline import config_files, cost, gpu, jobs, progress, replacing
+from nfd.pipeline.config import ConfigError, check, config_digest, without_label
+from nfd.pipeline.settings import as_argument
 
 try:
     for path in workflow.configfiles:
         config_files.read(path)  # stricter than Snakemake, which has read it already
-    CONFIG = experiments.check(config)
+    CONFIG = check(config)
     check_settings(CONFIG["dataset"])
-except (experiments.ConfigError, DataError) as error:
+except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
 PRESET = CONFIG["preset"]
@@ -25,22 +27,22 @@ DATA = f"{RESULTS}/data.npz"
 CLAIMS_TABLE = f"{RESULTS}/claims.csv"
 ENVIRONMENT = "../../envs/nfd.yaml"
 # The configuration as the record and the report show it, less what changes no number.
-SHOWN_CONFIG = experiments.as_argument(
+SHOWN_CONFIG = as_argument(
     {key: value for key, value in CONFIG.items() if key not in ("device", "threads_per_job")}
 )
 FORMATS = ("pdf", "png", "svg", "csv")
 
 TRAINING_JOBS, LIMIT_JOBS = (
-    {(job.experiment, job.name): job for job in jobs} for jobs in experiments.expand(CONFIG)
+    {(job.experiment, job.name): job for job in found} for found in jobs.expand(CONFIG)
 )
 DATASET_DIGEST = replacing.dataset_digest(CONFIG["dataset"])
 REPLACED = replacing.made_otherwise(
     (
         f"{RESULTS}/{kind}/{job.experiment}/{job.name}.parquet",
-        replacing.settings_digest(DATASET_DIGEST, experiments.as_argument(job.settings)),
+        replacing.settings_digest(DATASET_DIGEST, job.settings.to_json()),
     )
-    for kind, jobs in (("runs", TRAINING_JOBS), ("limits", LIMIT_JOBS))
-    for job in jobs.values()
+    for kind, made in (("runs", TRAINING_JOBS), ("limits", LIMIT_JOBS))
+    for job in made.values()
 )
 if REPLACED and workflow.is_main_process:
     print(replacing.announcement(PRESET, len(REPLACED)), file=sys.stderr)
@@ -75,12 +77,12 @@ def source(*modules):
 
 
 # Functions of wildcards meet names that people typed; an exit is told in one line, without a traceback.
-def job_of(jobs, wildcards):
+def job_of(known, wildcards):
     """The job, training or limit, that the wildcards name."""
-    name = f"{wildcards.experiment}/{wildcards.job}"
-    if (wildcards.experiment, wildcards.job) not in jobs:
-        sys.exit(f"error: {experiments.no_such('job', name, ['/'.join(job) for job in jobs])}")
-    return jobs[wildcards.experiment, wildcards.job]
+    key = wildcards.experiment, wildcards.job
+    if key not in known:
+        sys.exit(f"error: {jobs.no_such('job', '/'.join(key), ['/'.join(k) for k in known])}")
+    return known[key]
 
 
 def training_job(wildcards):
@@ -96,14 +98,14 @@ def limit_job(wildcards):
 def experiments_of(wildcards):
     """The experiments that a figure rests on."""
     if wildcards.figure not in SHOWN:
-        sys.exit(f"error: {experiments.no_such('figure', wildcards.figure, SHOWN)}")
+        sys.exit(f"error: {jobs.no_such('figure', wildcards.figure, SHOWN)}")
     return catalogue.FIGURES[wildcards.figure].experiments
 
 
 def estimate_s(job):
     """Rough seconds of a job of the DAG."""
     found = {"train_networks": training_job, "simulate_limit": limit_job}.get(job.rule.name)
-    return found(job.wildcards).estimate_s if found else experiments.START_S
+    return found(job.wildcards).cost.estimate_s if found else cost.START_S
 
 
 onstart:

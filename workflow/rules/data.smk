@@ -20,7 +20,7 @@ rule prepare_data:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=experiments.as_argument(experiments.without_label(CONFIG["dataset"])),
+        settings=as_argument(without_label(CONFIG["dataset"])),
     message:
         f"Preparing the data set {CONFIG['dataset']['name']}"
     shell:

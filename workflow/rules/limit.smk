@@ -6,7 +6,9 @@ rule limits:
 rule simulate_limit:
     input:
         data=DATA,
-        code=source("parametrization", "resnet", "training", "gaussian", "limit", "runs", "seeds"),
+        code=source(
+            "parametrization", "resnet", "training", "gaussian", "limit", "pipeline/run", "seeds"
+        ),
     output:
         results=f"{RESULTS}/limits/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/limits/{{experiment}}/{{job}}.outputs.parquet",
@@ -18,11 +20,11 @@ rule simulate_limit:
         ENVIRONMENT
     threads: CONFIG["threads_per_job"]
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * limit_job(wildcards).memory_mb,
-        runtime=lambda wildcards, attempt: attempt * limit_job(wildcards).runtime_min,
+        mem_mb=lambda wildcards, attempt: attempt * limit_job(wildcards).cost.memory_mb,
+        runtime=lambda wildcards, attempt: attempt * limit_job(wildcards).cost.runtime_min,
         gpu=int(ON_GPU),
     params:
-        settings=lambda wildcards: experiments.as_argument(limit_job(wildcards).settings),
+        settings=lambda wildcards: limit_job(wildcards).settings.to_json(),
     message:
         "Simulating the limit of {wildcards.experiment}: {wildcards.job}"
     shell:

@@ -7,7 +7,14 @@ rule report_page:
         pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
         tables=rules.train.input + rules.limits.input,
         captions=expand("workflow/report/{figure}.rst", figure=SHOWN),
-        code=source("reporting", "claims", "catalogue", "experiments", "parametrization")
+        code=source(
+            "reporting",
+            "claims",
+            "catalogue",
+            "parametrization",
+            "pipeline/config",
+            "pipeline/jobs",
+        )
         + [f"src/nfd/templates/report.{kind}" for kind in ("html.j2", "css", "js")],
     output:
         page=REPORT,

@@ -8,7 +8,7 @@ rule train:
 rule train_networks:
     input:
         data=DATA,
-        code=source("parametrization", "resnet", "training", "probes", "runs", "seeds"),
+        code=source("parametrization", "resnet", "training", "probes", "pipeline/run", "seeds"),
     output:
         results=f"{RESULTS}/runs/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/runs/{{experiment}}/{{job}}.outputs.parquet",
@@ -20,11 +20,11 @@ rule train_networks:
         ENVIRONMENT
     threads: CONFIG["threads_per_job"]
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * training_job(wildcards).memory_mb,
-        runtime=lambda wildcards, attempt: attempt * training_job(wildcards).runtime_min,
+        mem_mb=lambda wildcards, attempt: attempt * training_job(wildcards).cost.memory_mb,
+        runtime=lambda wildcards, attempt: attempt * training_job(wildcards).cost.runtime_min,
         gpu=int(ON_GPU),
     params:
-        settings=lambda wildcards: experiments.as_argument(training_job(wildcards).settings),
+        settings=lambda wildcards: training_job(wildcards).settings.to_json(),
     message:
         "Training {wildcards.experiment}: {wildcards.job}"
     shell:

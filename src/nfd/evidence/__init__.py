@@ -1,7 +1,7 @@
 """What each figure shows: from tidy tables of runs to tables of estimates with intervals.
 
 One function per figure takes ``(results, outputs)``, tables with the columns of
-:data:`nfd.tables.RESULT_COLUMNS` and :data:`nfd.tables.OUTPUT_COLUMNS` (``outputs`` may be None where
+:data:`nfd.pipeline.tables.RESULT_COLUMNS` and ``OUTPUT_COLUMNS`` (``outputs`` may be None where
 :data:`EVIDENCE` says so), and returns a frame with the columns :data:`EVIDENCE_COLUMNS`, one row per
 number. Plots draw these rows and claims are judged on them, so that what is drawn is what is judged.
 

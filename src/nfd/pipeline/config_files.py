@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from nfd.experiments import ConfigError
+from nfd.pipeline.config import ConfigError
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 

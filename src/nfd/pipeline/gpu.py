@@ -1,7 +1,7 @@
 """Whether this machine has a GPU for our jobs, found without torch, which is slow to load.
 
 A GPU in sight may still refuse to work; the job itself finds out and, under ``device: auto``, goes
-back to the CPU (:func:`nfd.runs.use_device`). So where these signs are unclear, the answer is yes.
+back to the CPU (:func:`nfd.pipeline.device.use_device`). So where these signs are unclear, the answer is yes.
 """
 
 import os

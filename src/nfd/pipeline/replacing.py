@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nfd.experiments import as_argument
+from nfd.pipeline.settings import as_argument
 
 # Settings of a data set that say where it lies or what it is called, not which images it holds.
 ELSEWHERE = ("label", "root", "download")

@@ -1,32 +1,37 @@
 """What the commands that run one job share: arguments, device, progress bar, provenance, tables."""
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from nfd import datasets, runs, tables
+from nfd import datasets
 from nfd.checkpoint import Checkpoint, Interrupted, job_key
-from nfd.experiments import as_argument
+from nfd.pipeline import device, tables
 from nfd.pipeline.replacing import settings_digest
+from nfd.pipeline.run import Tables
+from nfd.pipeline.settings import JobSettings, SettingsError
 
-Settings = Mapping[str, Any]
 
+def job_parser(description: str | None, kind: type[JobSettings]) -> argparse.ArgumentParser:
+    """Arguments of scripts/train.py and scripts/simulate_limit.py, whose settings are of ``kind``."""
 
-def job_parser(description: str) -> argparse.ArgumentParser:
-    """Arguments of scripts/train.py and scripts/simulate_limit.py."""
+    def settings(text: str) -> JobSettings:
+        try:
+            return kind.from_json(text)
+        except SettingsError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--experiment", required=True, help="name of the experiment")
-    parser.add_argument("--settings", required=True, type=json.loads, help="the job, as JSON")
+    parser.add_argument("--settings", required=True, type=settings, help="the job, as JSON")
     parser.add_argument("--data", required=True, help="prepared data set, .npz")
     parser.add_argument("--results", required=True, help="table of results to write")
     parser.add_argument("--outputs", required=True, help="table of network outputs to write")
@@ -52,7 +57,7 @@ def job_parser(description: str) -> argparse.ArgumentParser:
 
 def run_job(
     arguments: argparse.Namespace,
-    run: Callable[..., runs.Tables],
+    run: Callable[..., Tables],
     *,
     total: int,
     unit: str,
@@ -65,14 +70,14 @@ def run_job(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings, start = arguments.settings, perf_counter()
     try:
-        device = runs.use_device(
+        used = device.use_device(
             arguments.device,
             gpus=arguments.gpus,
             threads=arguments.threads,
-            tf32=settings["tf32"],
+            tf32=settings.tf32,
         )
         data = datasets.load(arguments.data)
-        key = job_key(arguments.experiment, settings, data, runs.describe_device(device))
+        key = job_key(arguments.experiment, settings.to_json(), data, device.describe_device(used))
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
         # Heeded to the end: a signal that comes after the last step lets the tables be written.
         with checkpoint.heeding_signals():
@@ -84,22 +89,22 @@ def run_job(
                     arguments.experiment,
                     settings,
                     data,
-                    device=device,
+                    device=used,
                     progress=bar.update,
                     checkpoint=checkpoint,
                 )
             facts = tables.provenance(
                 dataset=data.label,
                 dataset_digest=data.digest,
-                settings_digest=settings_digest(arguments.dataset_digest, as_argument(settings)),
-                device=runs.describe_device(device),
-                precision=settings["precision"],
-                tf32=settings["tf32"],
+                settings_digest=settings_digest(arguments.dataset_digest, settings.to_json()),
+                device=device.describe_device(used),
+                precision=settings.precision,
+                tf32=settings.tf32,
                 wall_time_s=round(perf_counter() - start, 2),
             )
             _write(results, outputs, arguments, facts)
             checkpoint.remove()  # last: whatever fails before, the work is not lost
-    except (datasets.DataError, runs.DeviceError, _NotWritten) as error:
+    except (datasets.DataError, device.DeviceError, _NotWritten) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except torch.OutOfMemoryError as error:

@@ -87,7 +87,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 # What numbers depend on, relative to this file. Not the figures: the run itself renews those in git.
-_CODE = (".", "../../scripts", "../../workflow", "../../Snakefile")
+_CODE = ("..", *(f"../../../{name}" for name in ("scripts", "workflow", "Snakefile")))
 
 
 def code_version() -> str:

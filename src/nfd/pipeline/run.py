@@ -1,10 +1,9 @@
 """One job from its settings to its tables: what scripts/train.py and scripts/simulate_limit.py call.
 
-``settings`` are those of :mod:`nfd.experiments`: all that a job's numbers depend on, besides the data.
+``settings`` are those of :mod:`nfd.pipeline.settings`: all that a job's numbers depend on, besides the data.
 """
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -15,9 +14,10 @@ import torch
 
 from nfd.checkpoint import Checkpoint
 from nfd.datasets import DataError, PreparedData
-from nfd.experiments import CPU_STACK_BYTES, TrainingJob
 from nfd.limit import LimitProblem, LimitTrajectory, simulate_limit
-from nfd.pipeline import gpu
+from nfd.pipeline.cost import TrainingCost
+from nfd.pipeline.device import stack_budget
+from nfd.pipeline.settings import JobSettings, LimitSettings, TrainingSettings
 from nfd.resnet import Architecture
 from nfd.training import (
     DIVERGENCE_FACTOR,
@@ -31,86 +31,33 @@ from nfd.training import (
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Tables = tuple[pd.DataFrame, pd.DataFrame]
-log = logging.getLogger(__name__)
-
-# Share of a GPU's free memory that a stack may take.
-GPU_SHARE = 0.6
 
 
-class DeviceError(RuntimeError):
-    """A device that was asked for and is not there."""
-
-
-def use_device(setting: str, *, gpus: int, threads: int, tf32: bool) -> torch.device:
-    """Set up the device of a job that was given ``gpus`` GPUs and ``threads`` CPU threads.
-
-    ``setting`` is 'auto', 'cpu' or 'cuda'. With 'auto' a job that cannot use a GPU works on the CPU and
-    logs why; with 'cuda' it raises DeviceError.
-    """
-    torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
-    if setting == "cpu":
-        return torch.device("cpu")
-    fault = _gpu_fault(gpus)
-    if fault is None:
-        return torch.device("cuda")
-    if setting == "cuda":
-        raise DeviceError(f"device: cuda was asked for, but {fault}; use cpu or auto")
-    log.info("device: auto works on the CPU, since %s", fault)
-    return torch.device("cpu")
-
-
-def _gpu_fault(gpus: int) -> str | None:
-    """Why no GPU can be used, as the end of a sentence; None if one can."""
-    if not gpus:
-        return gpu.why_none() or "this job was given no GPU (resource gpu=0)"
-    if not torch.cuda.is_available():
-        return f"torch sees no GPU ({gpu.why_none() or 'its driver cannot be used'})"
-    try:  # a GPU that is seen may still be too old, in use by others, or broken
-        torch.ones(1, device="cuda").add_(1).item()
-    except RuntimeError as error:
-        return f"torch cannot use the GPU ({str(error).splitlines()[0]})"
-    return None
-
-
-def stack_budget(device: torch.device) -> int:
-    """Bytes that the networks trained together may take on this device."""
-    if device.type == "cuda":
-        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
-    return CPU_STACK_BYTES
-
-
-def describe_device(device: torch.device) -> str:
-    """Name of the device for the provenance."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def job_members(settings: Mapping[str, Any]) -> list[Member]:
+def job_members(settings: TrainingSettings) -> list[Member]:
     """All networks of a training job, those of one seed together: they share initial weights."""
     return [
         Member(
-            network["parametrization"],
+            network.parametrization,
             rate,
             seed,
             coupling,
-            tuple(network["trainable"]),
-            network["correction"],
+            network.trainable,
+            network.correction,
         )
-        for seed, network in product(settings["seeds"], settings["networks"])
-        for coupling, rate in product(network["couplings"], network["learning_rates"])
+        for seed, network in product(settings.seeds, settings.networks)
+        for coupling, rate in product(network.couplings, network.learning_rates)
     ]
 
 
-def job_data(settings: Mapping[str, Any], data: PreparedData) -> TrainingData:
+def job_data(settings: TrainingSettings, data: PreparedData) -> TrainingData:
     """Samples, batch order, and the samples that are evaluated and probed."""
-    n_train = settings["train_size"] or len(data.train_labels)
+    n_train = settings.train_size or len(data.train_labels)
     if n_train > len(data.train_labels):
         raise DataError(
             f"train_size {n_train}: {data.label} has {len(data.train_labels)} training images"
         )
     x, y = data.train_inputs[:n_train], data.train_labels[:n_train]
-    seen, probed = settings["evaluation_size"], settings["probe_size"]
+    seen, probed = settings.evaluation_size, settings.probe_size
     return TrainingData(
         x,
         y,
@@ -123,47 +70,47 @@ def job_data(settings: Mapping[str, Any], data: PreparedData) -> TrainingData:
     )
 
 
-def job_batches(settings: Mapping[str, Any], n_train: int) -> np.ndarray | dict[int, np.ndarray]:
+def job_batches(settings: JobSettings, n_train: int) -> np.ndarray | dict[int, np.ndarray]:
     """Sample ids per step: (steps, batch), or one such array per seed."""
-    sizes = (n_train, settings["batch_size"], settings["steps"], settings["root_seed"])
-    if settings["data_order"] == "shared":
+    sizes = (n_train, settings.batch_size, settings.steps, settings.root_seed)
+    if settings.data_order == "shared":
         return draw_batches(*sizes, "shared")
-    return {seed: draw_batches(*sizes, seed) for seed in settings["seeds"]}
+    return {seed: draw_batches(*sizes, seed) for seed in settings.seeds}
 
 
 def run_training(
     experiment: str,
-    settings: Mapping[str, Any],
+    settings: TrainingSettings,
     data: PreparedData,
     *,
     device: torch.device,
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Tables:
-    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.tables`."""
+    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.pipeline.tables`."""
     architecture = Architecture(
         data.input_dim,
         len(data.classes),
-        settings["width"],
-        settings["depth"],
-        settings["block_layers"],
-        settings["skip"],
-        settings["activation"],
-        settings["horizon"],
+        settings.width,
+        settings.depth,
+        settings.block_layers,
+        settings.skip,
+        settings.activation,
+        settings.horizon,
     )
     members = job_members(settings)
     result = train(
         architecture,
         members,
         job_data(settings, data),
-        loss=settings["loss"],
-        optimizer=settings["optimizer"],
-        root_seed=settings["root_seed"],
-        log_steps=log_spaced_steps(settings["steps"], settings["log_points"]),
-        probes=settings["probes"],
+        loss=settings.loss,
+        optimizer=settings.optimizer,
+        root_seed=settings.root_seed,
+        log_steps=log_spaced_steps(settings.steps, settings.log_points),
+        probes=settings.probes,
         device=device,
-        dtype=DTYPES[settings["precision"]],
-        members_at_once=TrainingJob(experiment, "", settings).members_at_once(stack_budget(device)),
+        dtype=DTYPES[settings.precision],
+        members_at_once=TrainingCost(settings).members_at_once(stack_budget(device)),
         progress=progress,
         checkpoint=checkpoint,
     )
@@ -179,29 +126,30 @@ def run_training(
 
 
 def limit_problem(
-    settings: Mapping[str, Any], data: PreparedData, learning_rate: float
+    settings: LimitSettings, data: PreparedData, learning_rate: float
 ) -> LimitProblem:
     """The problem whose infinite-width limit belongs to an experiment's networks.
 
     Its samples are the training samples followed by the test samples that are evaluated or probed.
     """
-    n_train, probed, seen = (settings[f"{of}_size"] for of in ("train", "probe", "evaluation"))
+    n_train, probed, seen = settings.train_size, settings.probe_size, settings.evaluation_size
+    assert n_train is not None  # the configuration's check: a limit follows every sample
     data = data.subset(n_train, min(max(probed, seen), len(data.test_labels)))
     targets = np.concatenate([data.train_labels, data.test_labels])
     return LimitProblem(
         inputs=np.concatenate([data.train_inputs, data.test_inputs]),
         targets=as_values(targets, len(data.classes)),
         batches=job_batches(settings, n_train),
-        depth=settings["depth"],
+        depth=settings.depth,
         learning_rate=learning_rate,
-        horizon=settings["horizon"],
-        activation=settings["activation"],
-        block_layers=settings["block_layers"],
-        loss=settings["loss"],
-        parametrization=settings["parametrization"],
-        correction=settings["correction"],
-        trainable=settings["trainable"],
-        coupling=settings["coupling"],
+        horizon=settings.horizon,
+        activation=settings.activation,
+        block_layers=settings.block_layers,
+        loss=settings.loss,
+        parametrization=settings.parametrization,
+        correction=settings.correction,
+        trainable=settings.trainable,
+        coupling=settings.coupling,
         evaluated=[*range(min(seen, n_train)), *range(n_train, len(targets))],
         probes=n_train + np.arange(probed),
     )
@@ -209,7 +157,7 @@ def limit_problem(
 
 def run_limit(
     experiment: str,
-    settings: Mapping[str, Any],
+    settings: LimitSettings,
     data: PreparedData,
     *,
     device: torch.device,
@@ -224,26 +172,28 @@ def run_limit(
         outputs = [{**row, "outputs": row["outputs"].numpy()} for row in saved["outputs"]]
         if progress:
             progress(begin)
-    simulations = list(product(settings["learning_rates"], settings["seeds"]))
+    simulations = list(product(settings.learning_rates, settings.seeds))
     for done, (rate, seed) in enumerate(simulations[begin:], begin + 1):
         problem = limit_problem(settings, data, rate)
         trajectory = simulate_limit(
             problem,
-            settings["particles"],
+            settings.particles,
             seed,
             device=str(device),
-            dtype=DTYPES[settings["precision"]],
-            noise_depth=settings["noise_depth"],
+            dtype=DTYPES[settings.precision],
+            noise_depth=settings.noise_depth,
         )
         lost = _diverged(trajectory)
         identity = {
-            **_shape(experiment, "limit", {**settings, "width": settings["particles"]}),
-            **{key: settings[key] for key in ("parametrization", "correction", "coupling")},
-            "trainable": "+".join(settings["trainable"]),
+            **_shape(experiment, "limit", settings, width=settings.particles),
+            "parametrization": settings.parametrization,
+            "correction": settings.correction,
+            "trainable": "+".join(settings.trainable),
+            "coupling": settings.coupling,
             "learning_rate": rate,
             "seed": seed,
         }
-        for step in log_spaced_steps(settings["steps"], settings["log_points"]):
+        for step in log_spaced_steps(settings.steps, settings.log_points):
             at = {**identity, "step": step}
             diverged = bool(lost[: step + 1].any())
             for (split, metric), values in _limit_metrics(trajectory).items():
@@ -284,14 +234,15 @@ def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndar
     return {key: values for key, values in metrics.items() if not np.isnan(values).all()}
 
 
-def _shape(experiment: str, source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("block_layers", "skip", "activation", "horizon", "loss", "optimizer", "width", "depth")
-    return {"experiment": experiment, "source": source, **{key: settings[key] for key in keys}}
+def _shape(experiment: str, source: str, settings: JobSettings, *, width: int) -> dict[str, Any]:
+    keys = ("block_layers", "skip", "activation", "horizon", "loss", "optimizer", "depth")
+    shape = {key: getattr(settings, key) for key in keys}
+    return {"experiment": experiment, "source": source, **shape, "width": width}
 
 
-def _identity(experiment: str, settings: Mapping[str, Any], member: Member) -> dict[str, Any]:
+def _identity(experiment: str, settings: TrainingSettings, member: Member) -> dict[str, Any]:
     return {
-        **_shape(experiment, "network", settings),
+        **_shape(experiment, "network", settings, width=settings.width),
         "parametrization": member.parametrization,
         "correction": member.correction,
         "trainable": "+".join(member.trainable),

@@ -11,18 +11,15 @@ import pytest
 import yaml
 
 from nfd.catalogue import EXPERIMENTS, FIGURES
-from nfd.experiments import (
+from nfd.pipeline.config import (
     CONFIG_DEFAULTS,
     EXPERIMENT_DEFAULTS,
     ConfigError,
-    TrainingJob,
-    as_argument,
     check,
     config_digest,
-    expand,
     load_schema,
-    no_such,
 )
+from nfd.pipeline.jobs import TrainingJob, expand, no_such
 
 ROOT = Path(__file__).parents[1]
 BASE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
@@ -77,11 +74,11 @@ def test_a_shape_is_one_job_with_all_its_networks() -> None:
     jobs = jobs_of(small())
     assert set(jobs) == {"width8_depth4_block1_sgd", "width8_depth16_block1_sgd"}
     shallow, deep = jobs["width8_depth4_block1_sgd"], jobs["width8_depth16_block1_sgd"]
-    assert [n["parametrization"] for n in shallow.settings["networks"]] == ["depth_mup", "mup"]
-    assert [n["parametrization"] for n in deep.settings["networks"]] == ["depth_mup"]  # max_depth
+    assert [n.parametrization for n in shallow.settings.networks] == ["depth_mup", "mup"]
+    assert [n.parametrization for n in deep.settings.networks] == ["depth_mup"]  # max_depth
     assert shallow.members == 2 * 2 * 3
     assert deep.members == 2 * 3
-    assert deep.settings["seeds"] == [0, 1, 2]
+    assert deep.settings.seeds == (0, 1, 2)
 
 
 def test_kinds_that_cannot_be_stacked_are_separate_jobs() -> None:
@@ -96,16 +93,16 @@ def test_kinds_that_cannot_be_stacked_are_separate_jobs() -> None:
 
 
 def test_the_most_expensive_job_comes_first() -> None:
-    flops = [job.flops for job in expand(check(small()))[0]]
+    flops = [job.cost.flops for job in expand(check(small()))[0]]
     assert flops == sorted(flops, reverse=True)
 
 
 def test_one_rate_changes_only_the_jobs_that_contain_it() -> None:
     config = small()
     config["experiments"]["other"] = copy.deepcopy(config["experiments"]["trial"])
-    before = {(j.experiment, j.name): as_argument(j.settings) for j in expand(check(config))[0]}
+    before = {(j.experiment, j.name): j.settings.to_json() for j in expand(check(config))[0]}
     config["experiments"]["trial"]["networks"][1]["learning_rates"] = [0.3]  # mup: depth 4 only
-    after = {(j.experiment, j.name): as_argument(j.settings) for j in expand(check(config))[0]}
+    after = {(j.experiment, j.name): j.settings.to_json() for j in expand(check(config))[0]}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {("trial", "width8_depth4_block1_sgd")}
 
@@ -114,14 +111,14 @@ def test_one_rate_changes_only_the_jobs_that_contain_it() -> None:
     ("key", "value"), [("device", "cpu"), ("threads_per_job", 7), ("preset", "elsewhere")]
 )
 def test_what_changes_no_number_is_in_no_job(key: str, value: object) -> None:
-    before = [as_argument(job.settings) for job in expand(check(small()))[0]]
-    assert [as_argument(j.settings) for j in expand(check({**small(), key: value}))[0]] == before
+    before = [job.settings.to_json() for job in expand(check(small()))[0]]
+    assert [j.settings.to_json() for j in expand(check({**small(), key: value}))[0]] == before
 
 
 @pytest.mark.parametrize(("key", "value"), [("root_seed", 1), ("precision", "float64")])
 def test_what_changes_numbers_is_in_every_job(key: str, value: object) -> None:
-    before = [as_argument(job.settings) for job in expand(check(small()))[0]]
-    after = [as_argument(j.settings) for j in expand(check({**small(), key: value}))[0]]
+    before = [job.settings.to_json() for job in expand(check(small()))[0]]
+    after = [j.settings.to_json() for j in expand(check({**small(), key: value}))[0]]
     assert not set(before) & set(after)
 
 
@@ -173,26 +170,26 @@ def test_a_limit_follows_the_networks_that_have_one() -> None:
     limit = {"particles": 64, "depths": [4, 8], "seeds": [7], "couplings": ["decoupled"]}
     config = small(limit=limit, data_order="shared", train_size=8)
     jobs = expand(check(config))[1]
-    assert [job.settings["depth"] for job in jobs] == [4, 8]
-    assert all(job.settings["parametrization"] == "depth_mup" for job in jobs)
-    assert all(job.settings["noise_depth"] == 8 for job in jobs)
+    assert [job.settings.depth for job in jobs] == [4, 8]
+    assert all(job.settings.parametrization == "depth_mup" for job in jobs)
+    assert all(job.settings.noise_depth == 8 for job in jobs)
     config["experiments"]["trial"]["limit"] = {**limit, "depths": [4, 6]}
-    assert [j.settings["noise_depth"] for j in expand(check(config))[1]] == [4, 6]
+    assert [j.settings.noise_depth for j in expand(check(config))[1]] == [4, 6]
 
 
 def test_a_stack_is_as_large_as_its_budget_allows() -> None:
     job = jobs_of(small())["width8_depth16_block1_sgd"]
-    assert job.members_at_once(10 * job.bytes_per_member) == job.members == 6
-    assert job.members_at_once(5 * job.bytes_per_member) == 5
-    assert job.members_at_once(0) == 4  # MIN_STACK
+    assert job.cost.members_at_once(10 * job.cost.bytes_per_member) == job.members == 6
+    assert job.cost.members_at_once(5 * job.cost.bytes_per_member) == 5
+    assert job.cost.members_at_once(0) == 4  # MIN_STACK
 
 
 def test_a_wider_job_asks_for_more() -> None:
     jobs = jobs_of(small(grids=[{"widths": [8, 4096], "depths": [64]}]))
     narrow, wide = jobs["width8_depth64_block1_sgd"], jobs["width4096_depth64_block1_sgd"]
     # Weights of one network alone: 64 x 4096^2 x 4 bytes = 4 GiB.
-    assert wide.memory_mb > 4096 > narrow.memory_mb
-    assert wide.runtime_min > narrow.runtime_min
+    assert wide.cost.memory_mb > 4096 > narrow.cost.memory_mb
+    assert wide.cost.runtime_min > narrow.cost.runtime_min
 
 
 def test_schema_describes_every_key_and_config_readme_every_key() -> None:
@@ -277,7 +274,9 @@ def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
 
 
 def test_the_snakefile_loads_nothing_heavy() -> None:
-    code = "import sys, nfd.experiments, nfd.catalogue, nfd.datasets, nfd.pipeline.gpu; print(*sys.modules)"
+    own = ["config", "config_files", "cost", "gpu", "jobs", "progress", "replacing", "settings"]
+    modules = ", ".join(["nfd.catalogue", "nfd.datasets", *(f"nfd.pipeline.{m}" for m in own)])
+    code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
