@@ -31,9 +31,9 @@ reproduce: $(READY) ## Regenerate all figures and verdicts (CONFIG=config/cifar1
 test: $(READY) lint ## Run every check that takes no more than minutes
 	$(ACTIVATE) && pytest -n 2 --dist loadfile
 
-lint: $(READY) ## Check the style of code and workflow
+lint: $(READY) ## Check the style and the types of code and workflow
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules \
-		&& snakemake --lint
+		&& mypy && snakemake --lint
 
 nightly: $(READY) ## Run the long checks too: fifty killed jobs, larger samples
 	$(ACTIVATE) && pytest -m "nightly or not nightly"

@@ -195,12 +195,12 @@ def training_seconds(
     sizes = (s.batch_size, input_dim, outputs, s.block_layers)
     counts = step_counts(*shape, together, *sizes)
     decoupled = np.mean([c == "decoupled" for n in s.networks for c in n.couplings])
-    counts.Gflop *= 1 + decoupled / 3
+    counts["Gflop"] *= 1 + decoupled / 3
     counts["G weight"] *= 1 + decoupled / 2 + 2 * (s.optimizer == "adam")
     step = predict(counts, coefficients)
     seen = 2 * s.evaluation_size + s.probe_size * len(s.probes)
     once = step_counts(*shape, together, seen, *sizes[1:])
-    evaluation = coefficients.Gflop * once["Gflop"] / 3
+    evaluation = coefficients["Gflop"] * once["Gflop"] / 3
     evaluation += coefficients["G feature"] * once["G feature"] / 3
     return ceil(job.members / together) * (s.steps * step + s.log_points * evaluation)
 

@@ -14,7 +14,7 @@ from nfd.catalogue import FIGURES
 from nfd.claims import CLAIMS
 from nfd.pipeline import config_files
 from nfd.pipeline.config import ConfigError, check
-from nfd.pipeline.jobs import expand
+from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
 from nfd.reporting import duration, read_costs
 
 BASE = Path(__file__).parents[1] / "config" / "config.yaml"
@@ -37,7 +37,7 @@ def describe(config: dict[str, Any]) -> list[str]:
     """The lines to print."""
     preset = config["preset"]
     training, limits = expand(config)
-    jobs = [*training, *limits]
+    jobs: list[TrainingJob | LimitJob] = [*training, *limits]
     estimated = dict.fromkeys(config["experiments"], 0.0)
     for job in jobs:
         estimated[job.experiment] += job.cost.estimate_s

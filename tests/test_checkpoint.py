@@ -255,7 +255,7 @@ def test_the_key_covers_all_that_the_numbers_depend_on(monkeypatch):
         patch.setattr(torch, "__version__", "0.0")
         keys.append(job_key("scaling", SETTINGS, data, "cpu"))
     for module in CODE:
-        content = Path(checkpoints.__file__).with_name(f"{module}.py").read_bytes()
+        content = (Path(checkpoints.__file__).parent / f"{module}.py").read_bytes()
         with monkeypatch.context() as patch:
             patch.setattr(
                 Path,

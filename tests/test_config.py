@@ -17,6 +17,7 @@ from nfd.pipeline.config import (
     ConfigError,
     check,
     config_digest,
+    figure_digest,
     load_schema,
 )
 from nfd.pipeline.jobs import TrainingJob, expand, no_such
@@ -134,15 +135,14 @@ def test_a_figure_s_digest_follows_what_it_rests_on() -> None:
     before = check(config)
     config["experiments"]["other"]["steps"] = 11
     after = check(config)
-    assert config_digest(after, ["trial"]) == config_digest(before, ["trial"])
-    assert config_digest(after, ["other"]) != config_digest(before, ["other"])
-    assert config_digest(before, ["trial"]) != config_digest(before, ["other"])
-    assert config_digest(before, ["trial", "other"]) == config_digest(before)
+    assert figure_digest(after, ["trial"]) == figure_digest(before, ["trial"])
+    assert figure_digest(after, ["other"]) != figure_digest(before, ["other"])
+    assert figure_digest(before, ["trial"]) != figure_digest(before, ["other"])
     for change in ({"root_seed": 1}, {"dataset": {"name": "mnist"}}):
         changed = check({**config, **change})
-        assert config_digest(changed, ["trial"]) != config_digest(before, ["trial"])
+        assert figure_digest(changed, ["trial"]) != figure_digest(before, ["trial"])
     labelled = check({**config, "dataset": {"name": "digits", "label": "8 x 8"}})
-    assert config_digest(labelled, ["trial"]) == config_digest(before, ["trial"])
+    assert figure_digest(labelled, ["trial"]) == figure_digest(before, ["trial"])
 
 
 def test_an_unknown_name_is_told_with_its_neighbours() -> None:

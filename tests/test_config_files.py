@@ -36,7 +36,7 @@ REFUSED = {
     "nothing": ("", None, "holds no settings"),
     "comments only": ("# preset: a\n", None, "holds no settings"),
     "a list": ("- preset: a\n", None, "a list at the top level"),
-    "a text": ("laptop\n", None, "a text at the top level"),
+    "a text": ("laptop\n", None, "a single value at the top level"),
     "a number": ("42\n", None, "a single value at the top level"),
     "an open bracket": ("widths: [1, 2\n", 2, "not YAML"),
     "an object": ("preset: !!python/object:os.system x\n", 1, "not YAML"),

@@ -81,7 +81,7 @@ def test_what_torch_is_built_for_is_read_right():
 
 def test_the_question_does_not_load_torch():
     code = (
-        "import sys; from nfd.pipeline import device, gpu; gpu.torch_has_cuda(); "
+        "import sys; from nfd.pipeline import gpu; gpu.torch_has_cuda(); "
         "gpu.why_none(); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

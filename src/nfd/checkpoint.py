@@ -57,7 +57,7 @@ def job_key(experiment: str, settings: str, data: PreparedData, device: str) -> 
     for fact in (experiment, data.digest, sizes, scaling, device, torch.__version__):
         sha.update(f"\n{fact}".encode())
     for module in CODE:
-        sha.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+        sha.update((Path(__file__).parent / f"{module}.py").read_bytes())
     return sha.hexdigest()
 
 

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 from nfd import catalogue
 from nfd.datasets import DataError, check_settings
 from nfd.pipeline import config_files, cost, gpu, jobs, progress, replacing
-from nfd.pipeline.config import ConfigError, check, config_digest, without_label
+from nfd.pipeline.config import ConfigError, check, figure_digest, without_label
 from nfd.pipeline.settings import as_argument
 
 try:

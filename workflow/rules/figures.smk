@@ -30,7 +30,7 @@ rule draw_figure:
     params:
         label=CONFIG["dataset"].get("label") or CONFIG["dataset"]["name"],
         preset=PRESET,
-        digest=lambda wildcards: config_digest(CONFIG, experiments_of(wildcards)),
+        digest=lambda wildcards: figure_digest(CONFIG, experiments_of(wildcards)),
     message:
         "Drawing {wildcards.figure}"
     shell:

@@ -134,5 +134,5 @@ def _write(
 
 
 def _checkpoint_path(arguments: argparse.Namespace) -> Path:
-    results = Path(arguments.results)
-    return arguments.checkpoints / results.relative_to(results.anchor).with_suffix(".pt")
+    folder, results = Path(arguments.checkpoints), Path(arguments.results)
+    return folder / results.relative_to(results.anchor).with_suffix(".pt")

@@ -53,7 +53,8 @@ class ConfigError(ValueError):
 
 def load_schema() -> dict[str, Any]:
     """The JSON schema of the configuration."""
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    return schema
 
 
 def check(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,18 +227,23 @@ def has_limit(network: Mapping[str, Any]) -> bool:
     return row.has_depth_limit and network.get("skip", True)
 
 
-def config_digest(config: Mapping[str, Any], experiments: Iterable[str] | None = None) -> str:
-    """Short digest of the data and of ``experiments`` (None: all): same settings, same digest.
+def config_digest(config: Mapping[str, Any]) -> str:
+    """Short digest of a configuration's data and experiments: same settings, same digest."""
+    return _digest(config, config["dataset"], config["experiments"])
 
-    The data set's label is left out: it changes no number.
-    """
+
+def figure_digest(config: Mapping[str, Any], experiments: Iterable[str]) -> str:
+    """Short digest of the settings that a figure of these ``experiments`` rests on, and of no others."""
+    return _digest(config, without_label(config["dataset"]), experiments)
+
+
+def _digest(config: Mapping[str, Any], dataset: Mapping[str, Any], names: Iterable[str]) -> str:
     chosen = {key: config[key] for key in ("precision", "tf32", "root_seed")}
-    chosen["dataset"] = without_label(config["dataset"])
-    names = config["experiments"] if experiments is None else experiments
-    chosen["experiments"] = {name: config["experiments"][name] for name in names}
-    return hashlib.sha256(as_argument(chosen).encode()).hexdigest()[:12]
+    experiments = {name: config["experiments"][name] for name in names}
+    text = as_argument({**chosen, "dataset": dataset, "experiments": experiments})
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def without_label(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a data set that its preparation depends on."""
+    """The settings of a data set that numbers can depend on."""
     return {key: value for key, value in dataset.items() if key != "label"}

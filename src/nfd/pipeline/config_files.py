@@ -52,7 +52,7 @@ def read(path: str | Path) -> dict[str, Any]:
     if config is None:
         raise ConfigError(f"{path}: holds no settings; give at least one, such as 'preset: mine'")
     if not isinstance(config, dict):
-        kind = {list: "a list", str: "a text"}.get(type(config), "a single value")
+        kind = "a list" if isinstance(config, list) else "a single value"
         raise ConfigError(f"{path}: {kind} at the top level; accepted are 'key: value' lines")
     return config
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from nfd.checkpoint import Checkpoint
 from nfd.datasets import DataError, PreparedData
@@ -208,18 +209,21 @@ def run_limit(
     return pd.DataFrame(results), pd.DataFrame(outputs)
 
 
-def _limit_state(done: int, results: list[dict], outputs: list[dict]) -> dict[str, Any]:
+def _limit_state(
+    done: int, results: list[dict[str, Any]], outputs: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What a checkpoint keeps; outputs as tensors, which are read back without running anything."""
     tensors = [{**row, "outputs": torch.from_numpy(row["outputs"])} for row in outputs]
     return {"done": done, "results": results, "outputs": tensors}
 
 
-def _diverged(trajectory: LimitTrajectory) -> np.ndarray:
+def _diverged(trajectory: LimitTrajectory) -> NDArray[np.bool_]:
     """Whether the loss on the training or the test samples (K+1,) leaves all bounds, as a network's would."""
     losses = np.stack([trajectory.train_losses, trajectory.test_losses])
     losses = losses[~np.isnan(losses[:, 0])]  # there may be no samples of a kind
     bound = DIVERGENCE_FACTOR * losses[:, 0].max()
-    return ~(losses <= bound).all(axis=0)
+    kept: NDArray[np.bool_] = (losses <= bound).all(axis=0)
+    return ~kept
 
 
 def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:

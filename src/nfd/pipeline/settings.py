@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self, TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", bound="JobSettings | NetworkSettings")
 
 
 class SettingsError(ValueError):

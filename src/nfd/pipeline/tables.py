@@ -192,4 +192,5 @@ def _read_one(path: str | Path) -> pd.DataFrame:
 def read_provenance(path: str | Path) -> dict[str, str]:
     """The provenance stored in a table's metadata."""
     metadata = pq.ParquetFile(path).schema_arrow.metadata or {}
-    return json.loads(metadata.get(b"nfd", b"{}"))
+    stored: dict[str, str] = json.loads(metadata.get(b"nfd", b"{}"))
+    return stored
