@@ -81,7 +81,8 @@ def job_of(known, wildcards):
     """The job, training or limit, that the wildcards name."""
     key = wildcards.experiment, wildcards.job
     if key not in known:
-        sys.exit(f"error: {jobs.no_such('job', '/'.join(key), ['/'.join(k) for k in known])}")
+        names = [f"{experiment}/{job}" for experiment, job in known]
+        sys.exit(f"error: {jobs.no_such('job', f'{key[0]}/{key[1]}', names)}")
     return known[key]
 
 

@@ -23,6 +23,8 @@ rule simulate_limit:
         mem_mb=lambda wildcards, attempt: attempt * limit_job(wildcards).cost.memory_mb,
         runtime=lambda wildcards, attempt: attempt * limit_job(wildcards).cost.runtime_min,
         gpu=int(ON_GPU),
+        device=DEVICE,
+        dataset=DATASET_DIGEST,
     params:
         settings=lambda wildcards: limit_job(wildcards).settings.to_json(),
     message:
@@ -30,5 +32,5 @@ rule simulate_limit:
     shell:
         "python scripts/simulate_limit.py --experiment {wildcards.experiment}"
         " --settings {params.settings:q} --data {input.data:q} --results {output.results:q}"
-        " --outputs {output.outputs:q} --device {DEVICE:q} --gpus {resources.gpu}"
-        " --threads {threads} --dataset-digest {DATASET_DIGEST:q} > {log:q} 2>&1"
+        " --outputs {output.outputs:q} --device {resources.device:q} --gpus {resources.gpu}"
+        " --threads {threads} --dataset-digest {resources.dataset:q} > {log:q} 2>&1"

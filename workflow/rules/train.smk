@@ -4,7 +4,8 @@ rule train:
 
 
 # The settings are all a job depends on besides data and code. Device and threads change the time it
-# takes and the last bits of its numbers, so they are resources: changing them reruns nothing.
+# takes and the last bits of its numbers, so they are resources: changing them reruns nothing. So is the
+# digest of the data set's settings, which a table only records: what they change shows in the data.
 rule train_networks:
     input:
         data=DATA,
@@ -23,6 +24,8 @@ rule train_networks:
         mem_mb=lambda wildcards, attempt: attempt * training_job(wildcards).cost.memory_mb,
         runtime=lambda wildcards, attempt: attempt * training_job(wildcards).cost.runtime_min,
         gpu=int(ON_GPU),
+        device=DEVICE,
+        dataset=DATASET_DIGEST,
     params:
         settings=lambda wildcards: training_job(wildcards).settings.to_json(),
     message:
@@ -30,5 +33,5 @@ rule train_networks:
     shell:
         "python scripts/train.py --experiment {wildcards.experiment}"
         " --settings {params.settings:q} --data {input.data:q} --results {output.results:q}"
-        " --outputs {output.outputs:q} --device {DEVICE:q} --gpus {resources.gpu}"
-        " --threads {threads} --dataset-digest {DATASET_DIGEST:q} > {log:q} 2>&1"
+        " --outputs {output.outputs:q} --device {resources.device:q} --gpus {resources.gpu}"
+        " --threads {threads} --dataset-digest {resources.dataset:q} > {log:q} 2>&1"
