@@ -48,6 +48,7 @@ config-is-there:
 	@test -f "$$CONFIG" || { echo "error: CONFIG: there is no file $$CONFIG" >&2; exit 1; }
 
 reproduce: config-is-there $(READY) ## Regenerate all figures and verdicts (CONFIG=config/cifar10.yaml for the paper's scale)
+	$(ACTIVATE) && python scripts/check_config.py "$$CONFIG"
 	$(ACTIVATE) && snakemake --cores $(CORES) --configfile "$$CONFIG"
 	@$(ACTIVATE) && python scripts/compare.py --config "$$CONFIG" --summary
 
@@ -60,9 +61,9 @@ record: config-is-there $(READY) ## Promote the finished run of CONFIG to figure
 test: $(READY) lint ## Run every check that takes no more than minutes
 	$(ACTIVATE) && pytest -n 2 --dist loadfile
 
-lint: $(READY) ## Check the style of code and workflow
+lint: $(READY) ## Check the style and the types of code and workflow
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules \
-		&& snakemake --lint
+		&& mypy && snakemake --lint
 
 nightly: $(READY) ## Run the long checks too: fifty killed jobs, larger samples
 	$(ACTIVATE) && pytest -m "nightly or not nightly"

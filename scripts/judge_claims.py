@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from nfd import tables
 from nfd.claims.registry import CLAIMS, FIGURES, gather
 from nfd.claims.rules import judge, overall
 from nfd.evidence.table import read
 from nfd.files import write_text
+from nfd.pipeline import tables
 from nfd.pipeline.script import run_script
 
 

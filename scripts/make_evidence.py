@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from nfd import tables
 from nfd.claims.registry import FIGURES, gather
 from nfd.files import write_text
+from nfd.pipeline import tables
 from nfd.pipeline.script import run_script
 
 

@@ -5,8 +5,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from nfd import tables
 from nfd.files import write_text
+from nfd.pipeline import tables
 from nfd.pipeline.script import run_script
 from nfd.report import ReportError, page
 

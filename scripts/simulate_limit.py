@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from nfd.command import job_parser, run_job
+from nfd.pipeline.command import job_parser, run_job
+from nfd.pipeline.run import run_limit
 from nfd.pipeline.script import run_script
-from nfd.runs import run_limit
+from nfd.pipeline.settings import LimitSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = job_parser(__doc__).parse_args(argv)
-    settings = arguments.settings
-    total = len(settings["learning_rates"]) * len(settings["seeds"])
+    arguments = job_parser(__doc__, LimitSettings).parse_args(argv)
+    total = arguments.settings.simulations
     return run_job(arguments, run_limit, total=total, unit="simulation")
 
 

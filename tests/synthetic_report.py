@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from nfd import experiments, tables
 from nfd.claims.registry import FIGURES
 from nfd.claims.rules import CLAIM_COLUMNS
 from nfd.evidence.table import COLUMNS
+from nfd.pipeline import tables
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 from nfd.report.record import describe
 
 HOSTILE = (
@@ -23,7 +25,7 @@ VERDICTS = ("supported", "contradicted", "inconclusive")
 def config() -> dict[str, Any]:
     """A checked configuration of two experiments whose data set has a hostile label."""
     shared = {"learning_rates": [0.5], "seeds": 2, "steps": 2, "batch_size": 4}
-    return experiments.check(
+    return check(
         {
             "preset": "synthetic",
             "dataset": {"name": "digits", "label": LABEL},
@@ -122,7 +124,7 @@ def make(folder: Path) -> dict[str, Path]:
     (captions / "scaling_trend.rst").write_text(
         "Loss over ``width``.\n\nSecond <b>paragraph</b>.\n"
     )
-    training, limits = experiments.expand(config())
+    training, limits = expand(config())
     written = []
     for kind, jobs in (("runs", training), ("limits", limits)):
         for job in jobs:

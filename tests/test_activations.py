@@ -104,6 +104,6 @@ def test_closed_forms_and_configurations_need_no_torch():
     import sys
 
     modules = "nfd.network.activations, nfd.network.architecture, nfd.network.losses"
-    modules += ", nfd.training.optimizers, nfd.limit.memory, nfd.closed_form, nfd.experiments"
+    modules += ", nfd.training.optimizers, nfd.limit.memory, nfd.closed_form, nfd.pipeline.jobs"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

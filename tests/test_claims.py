@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import synthetic_tables as synthetic
 
-from nfd import tables
 from nfd.claims import rates, rules
 from nfd.claims.collapse import verdict as collapse
 from nfd.claims.convergence import verdict as convergence
@@ -26,6 +25,7 @@ from nfd.claims.rules import (
     overall,
 )
 from nfd.claims.scaling import verdict as scaling_verdict
+from nfd.pipeline import tables
 
 CORRECTED = {"parametrization": "depth_mup_corrected", "correction": 0.5, "block_layers": 2}
 FEW = range(4)

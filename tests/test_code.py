@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfd import runs
 from nfd.data.prepared import load, save
 from nfd.data.sources import prepare
 from nfd.pipeline import code
+from nfd.pipeline import run as runs
 
 ROOT = Path(__file__).parents[1]
 JOBS = {

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_tables as synthetic
-from nfd.parametrization import PARAMETRIZATIONS
 
-from nfd import closed_form, tables
+from nfd import closed_form
 from nfd.claims.collapse.evidence import deeper_is_better, internal_collapse
 from nfd.claims.convergence.evidence import limit_convergence
 from nfd.claims.decoupling.evidence import gia_restoration
@@ -22,6 +21,8 @@ from nfd.claims.transfer.evidence import depth_transfer, width_transfer
 from nfd.evidence import rates, table
 from nfd.evidence.selection import pick_runs, reading_rates
 from nfd.evidence.table import CELL, COLUMNS, read, series_label
+from nfd.network.parametrization import PARAMETRIZATIONS
+from nfd.pipeline import tables
 
 
 def one(frame: pd.DataFrame, quantity: str, **columns) -> pd.Series:

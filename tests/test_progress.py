@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from nfd import progress
+from nfd.pipeline import progress
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import yaml
 
 from nfd.claims.registry import CLAIMS, FIGURES
 from nfd.claims.rules import CLAIM_COLUMNS
-from nfd.experiments import ConfigError, check, config_digest
+from nfd.pipeline.config import ConfigError, check, config_digest
 from nfd.report import ReportError
 from nfd.report.record import describe, keep
 from nfd.report.verdicts import BEGIN, END, Recorded, between_markers, recorded, verdict_table

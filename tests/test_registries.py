@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from nfd.choices import check_choice
-from nfd.experiments import BYTES, check, expand, load_schema
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.architecture import COUPLINGS, Architecture
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import FEATURE_LEARNING, PARAMETRIZATIONS, RATE_COLUMNS, Cell
 from nfd.network.roles import ROLE_NAMES, ROLES, Role, hidden_roles, hidden_symbols
 from nfd.network.stack import LayerGradient, Stack
+from nfd.pipeline.config import check, load_schema
+from nfd.pipeline.cost import BYTES
+from nfd.pipeline.jobs import expand
 from nfd.training.optimizers import OPTIMIZERS
 from nfd.training.probes import PROBES
 from nfd.training.trainer import Member

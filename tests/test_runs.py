@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from nfd import runs, tables
 from nfd.data.prepared import PreparedData
 from nfd.data.raw import DataError
 from nfd.data.sources import prepare
-from nfd.experiments import check, expand
+from nfd.pipeline import run, tables
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 
 EXPERIMENT = {
     "networks": [{"parametrization": "depth_mup"}],
@@ -47,19 +48,19 @@ def digits() -> PreparedData:
 
 
 @pytest.fixture(scope="module")
-def trained(digits: PreparedData) -> runs.Tables:
+def trained(digits: PreparedData) -> run.Tables:
     (job,) = jobs()[0]
-    return runs.run_training("trial", job.settings, digits, device=torch.device("cpu"))
+    return run.run_training("trial", job.settings, digits, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
-def limits(digits: PreparedData) -> runs.Tables:
+def limits(digits: PreparedData) -> run.Tables:
     cpu = torch.device("cpu")
-    parts = [runs.run_limit("trial", job.settings, digits, device=cpu) for job in jobs()[1]]
+    parts = [run.run_limit("trial", job.settings, digits, device=cpu) for job in jobs()[1]]
     return tuple(pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
 
 
-def test_tables_obey_the_contract(trained: runs.Tables, limits: runs.Tables, tmp_path) -> None:
+def test_tables_obey_the_contract(trained: run.Tables, limits: run.Tables, tmp_path) -> None:
     for name, (results, outputs) in {"network": trained, "limit": limits}.items():
         tables.write_results(results, tmp_path / f"{name}.parquet", {})
         tables.write_outputs(outputs, tmp_path / f"{name}.outputs.parquet", {})
@@ -68,7 +69,7 @@ def test_tables_obey_the_contract(trained: runs.Tables, limits: runs.Tables, tmp
         assert outputs["outputs"].map(len).eq(4 * 10).all()
 
 
-def test_a_row_is_what_the_run_computed(trained: runs.Tables) -> None:
+def test_a_row_is_what_the_run_computed(trained: run.Tables) -> None:
     """output_change recomputed from the outputs that were kept."""
     results, outputs = trained
     key = ["coupling", "seed", "step"]
@@ -92,7 +93,7 @@ def test_a_row_is_what_the_run_computed(trained: runs.Tables) -> None:
     ],
 )
 def test_network_and_limit_measure_the_same_thing(
-    trained: runs.Tables, limits: runs.Tables, metric: str, split: str, coupling: str
+    trained: run.Tables, limits: run.Tables, metric: str, split: str, coupling: str
 ) -> None:
     """Real matrices and the matrix-free simulation at the same width, in law, at every step.
 
@@ -118,8 +119,8 @@ def test_a_limit_diverges_by_the_rule_for_networks(digits: PreparedData) -> None
     """A finite loss beyond 100 times the first counts, for both, from the step it was found at."""
     training, limit = jobs(learning_rates=[300.0], loss="mse", steps=2, couplings=["standard"])
     cpu = torch.device("cpu")
-    networks, _ = runs.run_training("trial", training[0].settings, digits, device=cpu)
-    particles, _ = runs.run_limit("trial", limit[0].settings, digits, device=cpu)
+    networks, _ = run.run_training("trial", training[0].settings, digits, device=cpu)
+    particles, _ = run.run_limit("trial", limit[0].settings, digits, device=cpu)
     assert np.isfinite(particles["value"]).all()
     for results in (networks, particles):
         assert (results["diverged"] == (results["step"] > 0)).all()
@@ -137,23 +138,16 @@ def test_too_few_samples_are_named_before_anything_is_computed(
 ) -> None:
     training, limits = jobs()
     few, cpu = digits.subset(n_train, n_test), torch.device("cpu")
-    for run, job in ((runs.run_training, training[0]), (runs.run_limit, limits[0])):
+    for compute, job in ((run.run_training, training[0]), (run.run_limit, limits[0])):
         with pytest.raises(DataError) as error:
-            run("trial", job.settings, few, device=cpu)
+            compute("trial", job.settings, few, device=cpu)
         assert said in str(error.value)
         assert "\n" not in str(error.value)
 
 
 def test_samples_that_just_suffice_are_accepted(digits: PreparedData) -> None:
     (job,) = jobs(seeds=1)[0]
-    results, _ = runs.run_training(
+    results, _ = run.run_training(
         "trial", job.settings, digits.subset(8, 6), device=torch.device("cpu")
     )
     assert np.isfinite(results["value"]).all()
-
-
-def test_a_gpu_that_is_not_there_is_named() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(runs.DeviceError, match="torch sees no GPU"):
-        runs.use_device("cuda", 1, tf32=False)

@@ -13,10 +13,11 @@ import pytest
 import torch
 from snakemake.utils import format as snakemake_format
 
-from nfd import experiments
 from nfd.data.prepared import load
 from nfd.data.raw import DataError
 from nfd.data.sources import label_of
+from nfd.pipeline.config import ConfigError, check
+from nfd.pipeline.settings import as_argument
 from nfd.training.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -164,11 +165,11 @@ def test_names_become_no_paths(name):
         "batch_size": 4,
     }
     good = {"preset": "x", "dataset": {"name": "digits"}, "experiments": {"e": experiment}}
-    experiments.check(good)
-    with pytest.raises(experiments.ConfigError):
-        experiments.check({**good, "preset": name})
-    with pytest.raises(experiments.ConfigError):
-        experiments.check({**good, "experiments": {name: experiment}})
+    check(good)
+    with pytest.raises(ConfigError):
+        check({**good, "preset": name})
+    with pytest.raises(ConfigError):
+        check({**good, "experiments": {name: experiment}})
 
 
 HOSTILE = 'it\'s "q" $(touch sprung) `touch sprung`; touch sprung #{x}'
@@ -176,7 +177,7 @@ HOSTILE = 'it\'s "q" $(touch sprung) `touch sprung`; touch sprung #{x}'
 
 def test_a_hostile_label_is_only_a_label(tmp_path):
     """Through Snakemake's own quoting and a real shell."""
-    settings = experiments.as_argument({"name": "digits", "label": HOSTILE})
+    settings = as_argument({"name": "digits", "label": HOSTILE})
     script = ROOT / "scripts" / "prepare_data.py"
 
     class Params:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nfd import tables
+from nfd.pipeline import tables
 from nfd.pipeline.provenance import provenance
 from nfd.report.record import gather_provenance
 
@@ -154,7 +154,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_tables_do_not_load_torch():
-    program = "import sys, json, nfd.tables; print(json.dumps('torch' in sys.modules))"
+    program = "import sys, json, nfd.pipeline.tables; print(json.dumps('torch' in sys.modules))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert json.loads(answer.stdout) is False
 

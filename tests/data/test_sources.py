@@ -12,7 +12,7 @@ from data_checks import sentence
 from nfd.data.prepared import facts, load
 from nfd.data.raw import DataError
 from nfd.data.sources import SETTINGS, SHARED_SETTINGS, SOURCES, check_settings, label_of, prepare
-from nfd.experiments import load_schema
+from nfd.pipeline.config import load_schema
 
 ROOT = Path(__file__).parents[2]
 

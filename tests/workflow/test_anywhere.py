@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from checkout import TINY, Checkout, merged
 
-from nfd import experiments
+from nfd.pipeline.config import check
+from nfd.pipeline.settings import as_argument
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 LABEL = "Zürich → ±"
@@ -98,7 +99,7 @@ def test_files_are_the_same_in_any_locale(elsewhere, tmp_path):
     outputs = {path for path in found if path.name.endswith(".outputs.parquet")}
     evidence = tmp_path / "gia_restoration.csv"
     claims, report = tmp_path / "claims.csv", tmp_path / "report.html"
-    checked = experiments.check(merged(CONFIG))
+    checked = check(merged(CONFIG))
     shown = {k: v for k, v in checked.items() if k not in ("device", "threads_per_job")}
     captions = checkout.folder / "workflow/report"
     utf8 = environment(PYTHONUTF8="1", PYTHONPATH=str(checkout.folder / "src"))
@@ -118,7 +119,7 @@ def test_files_are_the_same_in_any_locale(elsewhere, tmp_path):
     run("judge_claims.py", evidence=[evidence], output=[claims])
     run(
         "make_report.py",
-        config=[experiments.as_argument(shown)],
+        config=[as_argument(shown)],
         claims=[claims],
         results=["results/small"],
         figures=["figures/small"],
@@ -150,7 +151,7 @@ def test_a_moved_checkout_reruns_nothing(tiny, tmp_path):
 def test_a_copied_checkout_runs_its_own_code(tmp_path):
     """The environment in which the tests run has the package of another folder installed."""
     copy = Checkout(tmp_path / "copy")
-    with open(copy.folder / "src/nfd/experiments.py", "a", encoding="utf-8") as module:
+    with open(copy.folder / "src/nfd/pipeline/config.py", "a", encoding="utf-8") as module:
         module.write('\nraise ConfigError("this is the copy")\n')
     done = snakemake(copy.folder, "Snakefile", "-n")
     assert done.returncode != 0
@@ -201,11 +202,11 @@ import json, sys
 from pathlib import Path
 import yaml
 import nfd
-from nfd import experiments
+from nfd.pipeline.config import check
 from nfd.pipeline.provenance import code_version
 
 config = yaml.safe_load(open(sys.argv[1], encoding="utf-8"))
-experiments.check(config)
+check(config)
 [template] = Path(nfd.__file__).parent.rglob("report.html.j2")
 print(json.dumps([nfd.__file__, code_version(), len(nfd.PARAMETRIZATIONS)]))
 """

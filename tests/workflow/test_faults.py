@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from checkout import TINY, Checkout, assert_same_tables, merged, tables_in
 
-from nfd import experiments
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 
 # Checkpoints so often that a kill nearly always finds one.
 QUICK = ("INTERVAL_S = 60.0", "INTERVAL_S = 0.2")
@@ -83,13 +84,13 @@ def prepared(tmp_path, undisturbed):
 
 def job_command(checkout, kind):
     """The command of LONGER's training job, or of its limit job, as the rule would start it."""
-    training, limits = experiments.expand(experiments.check(merged(LONGER)))
+    training, limits = expand(check(merged(LONGER)))
     jobs = {"train": (training, "runs"), "simulate_limit": (limits, "limits")}[kind]
-    job = max(jobs[0], key=lambda job: job.settings["steps"])
+    job = max(jobs[0], key=lambda job: job.settings.steps)
     stem = f"results/longer/{jobs[1]}/{job.experiment}/{job.name}"
     return [
         *(checkout.python, f"scripts/{kind}.py", "--experiment", job.experiment),
-        *("--settings", experiments.as_argument(job.settings), "--data", "results/longer/data.npz"),
+        *("--settings", job.settings.to_json(), "--data", "results/longer/data.npz"),
         *("--results", f"{stem}.parquet", "--outputs", f"{stem}.outputs.parquet"),
     ]
 

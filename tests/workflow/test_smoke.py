@@ -11,9 +11,10 @@ import pytest
 import yaml
 from checkout import ROOT, SMOKE, merged
 
-from nfd import experiments
 from nfd.claims.registry import FAMILIES, FIGURES
 from nfd.drawing.names import NOT_MEASURED
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 from nfd.report.compare import compare, read_run
 
 FORMATS = ("pdf", "png", "svg", "csv")
@@ -21,7 +22,7 @@ FORMATS = ("pdf", "png", "svg", "csv")
 
 @pytest.fixture(scope="module")
 def config(smoke):
-    return experiments.check(merged(yaml.safe_load((smoke.folder / SMOKE).read_text())))
+    return check(merged(yaml.safe_load((smoke.folder / SMOKE).read_text())))
 
 
 def test_everything_is_there(smoke):
@@ -74,7 +75,7 @@ def test_another_root_seed_is_compared_observable_by_observable(smoke):
 
 
 def test_every_job_has_its_tables(smoke, config):
-    for kind, jobs in zip(("runs", "limits"), experiments.expand(config), strict=True):
+    for kind, jobs in zip(("runs", "limits"), expand(config), strict=True):
         for job in jobs:
             stem = smoke.folder / f"results/smoke/{kind}/{job.experiment}/{job.name}"
             assert stem.with_suffix(".parquet").exists()
@@ -237,7 +238,7 @@ def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):
     changed = yaml.safe_load((smoke.folder / "config/smoke.yaml").read_text())
     changed["experiments"]["depth_transfer"]["learning_rates"] = [0.3]
     name = smoke.write_config("one_rate", changed)
-    before, after = (experiments.expand(c)[0] for c in (config, experiments.check(merged(changed))))
+    before, after = (expand(c)[0] for c in (config, check(merged(changed))))
     affected = [job for job in after if job not in before]
     assert {job.experiment for job in affected} == {"depth_transfer"}
     planned = Counter(smoke.planned("train", config=name))
@@ -245,9 +246,33 @@ def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):
     everything = Counter(smoke.planned(config=name))
     figures = [n for n, f in FIGURES.items() if "depth_transfer" in f.experiments]
     assert everything["train_networks"] == len(affected)
-    assert everything["gather_evidence"] == len(figures)
+    assert everything["gather_evidence"] == everything["draw_figure"] == len(figures)
     assert "simulate_limit" not in everything
     assert "prepare_data" not in everything
+
+
+def test_a_changed_label_redraws_and_trains_nothing(smoke):
+    labelled = yaml.safe_load((smoke.folder / SMOKE).read_text())
+    labelled["dataset"] = {"label": "8 x 8 digits"}
+    planned = Counter(smoke.planned(config=smoke.write_config("labelled", labelled)))
+    assert planned.pop("draw_figure") == len(FIGURES)
+    assert set(planned) <= {"describe_run", "report_page"}
+
+
+def test_tables_that_will_be_replaced_are_announced(smoke, config):
+    """In a dry run too; a run of the configuration that made them, or another preset's, says nothing."""
+    changed = yaml.safe_load((smoke.folder / SMOKE).read_text())
+    changed["experiments"]["depth_transfer"]["learning_rates"] = [0.3]
+    count = len([j for j in expand(config)[0] if j.experiment == "depth_transfer"])
+    name = smoke.write_config("one_rate_more", changed)
+    line = f"preset smoke: {count} tables were made with other settings and will be replaced"
+    assert line in smoke.snakemake("--dry-run", config=name).stdout
+    everything = smoke.snakemake("--dry-run", "--config", 'dataset={"name": "mnist"}').stdout
+    jobs = sum(map(len, expand(config)))
+    assert f"preset smoke: {jobs} tables were made with other settings" in everything
+    assert "other settings" not in smoke.snakemake("--dry-run").stdout
+    renamed = smoke.write_config("renamed", {**changed, "preset": "renamed"})
+    assert "other settings" not in smoke.snakemake("--dry-run", config=renamed).stdout
 
 
 def test_another_device_or_number_of_threads_reruns_nothing(smoke):
@@ -257,7 +282,7 @@ def test_another_device_or_number_of_threads_reruns_nothing(smoke):
 
 def test_one_figure_makes_what_it_needs_and_no_more(smoke, checkout, config):
     planned = Counter(checkout.planned("figures/smoke/width_transfer.png"))
-    wanted = [job for job in experiments.expand(config)[0] if job.experiment == "width_transfer"]
+    wanted = [job for job in expand(config)[0] if job.experiment == "width_transfer"]
     assert planned == {
         "prepare_data": 1,
         "train_networks": len(wanted),

@@ -12,10 +12,7 @@ rule gather_evidence:
     input:
         tables=evidence_inputs,
         outputs=lambda wildcards: [
-            path
-            for name in registry.FIGURES[wildcards.figure].experiments
-            for path in outputs_of(name)
-            if registry.FIGURES[wildcards.figure].outputs
+            path for name in experiments_of(wildcards) for path in outputs_of(name)
         ],
     output:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",

@@ -5,9 +5,7 @@ import shlex
 import sys
 from time import time
 
-from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config
 
 # This process and every job run the checkout's own code, whatever the environment has installed, and
 # jobs run on the Python that runs Snakemake. A command names its script by $CHECKOUT, so that its text,
@@ -21,11 +19,12 @@ shell.prefix(
 )
 
 import nfd
-from nfd import experiments, progress
 from nfd.claims import registry
 from nfd.data import needs, sources
 from nfd.data.raw import DataError
-from nfd.pipeline import code
+from nfd.pipeline import code, config_files, cost, gpu, jobs, progress, replacing
+from nfd.pipeline.config import ConfigError, check, figure_digest, without_label
+from nfd.pipeline.settings import as_argument
 
 if not Path(nfd.__file__).is_relative_to(SOURCES):
     raise WorkflowError(
@@ -34,9 +33,11 @@ if not Path(nfd.__file__).is_relative_to(SOURCES):
     )
 
 try:
-    CONFIG = experiments.check(config)
+    for path in workflow.configfiles:
+        config_files.read(path)  # stricter than Snakemake, which has read it already
+    CONFIG = check(config)
     sources.check_settings(CONFIG["dataset"])
-except (experiments.ConfigError, DataError) as error:
+except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
 PRESET = CONFIG["preset"]
@@ -48,14 +49,25 @@ DATA = f"{RESULTS}/data.npz"
 CLAIMS_TABLE = f"{RESULTS}/claims.csv"
 ENVIRONMENT = "../../envs/nfd.yaml"
 # The configuration as the record and the report show it, less what changes no number.
-SHOWN_CONFIG = experiments.as_argument(
+SHOWN_CONFIG = as_argument(
     {key: value for key, value in CONFIG.items() if key not in ("device", "threads_per_job")}
 )
 FORMATS = ("pdf", "png", "svg", "csv")
 
 TRAINING_JOBS, LIMIT_JOBS = (
-    {(job.experiment, job.name): job for job in jobs} for jobs in experiments.expand(CONFIG)
+    {(job.experiment, job.name): job for job in found} for found in jobs.expand(CONFIG)
 )
+DATASET_DIGEST = replacing.dataset_digest(CONFIG["dataset"])
+REPLACED = replacing.made_otherwise(
+    (
+        f"{RESULTS}/{kind}/{job.experiment}/{job.name}.parquet",
+        replacing.settings_digest(DATASET_DIGEST, job.settings.to_json()),
+    )
+    for kind, made in (("runs", TRAINING_JOBS), ("limits", LIMIT_JOBS))
+    for job in made.values()
+)
+if REPLACED and workflow.is_main_process:
+    print(replacing.announcement(PRESET, len(REPLACED)), file=sys.stderr)
 # Figures whose experiments are all switched on.
 SHOWN = [
     name
@@ -70,7 +82,8 @@ wildcard_constraints:
     figure="[a-z][a-z0-9_]*",
 
 
-ON_GPU = experiments.wants_gpu(CONFIG["device"])
+DEVICE = CONFIG["device"]
+ON_GPU = gpu.wanted(DEVICE)
 
 
 def in_checkout(path):
@@ -105,20 +118,37 @@ def caption_of(figure):
     return in_checkout(registry.caption_path(figure).relative_to(CHECKOUT).as_posix())
 
 
+# Functions of wildcards meet names that people typed; an exit is told in one line, without a traceback.
+def job_of(known, wildcards):
+    """The job, training or limit, that the wildcards name."""
+    key = wildcards.experiment, wildcards.job
+    if key not in known:
+        names = [f"{experiment}/{job}" for experiment, job in known]
+        sys.exit(f"error: {jobs.no_such('job', f'{key[0]}/{key[1]}', names)}")
+    return known[key]
+
+
 def training_job(wildcards):
     """The job that makes a table of runs."""
-    return TRAINING_JOBS[wildcards.experiment, wildcards.job]
+    return job_of(TRAINING_JOBS, wildcards)
 
 
 def limit_job(wildcards):
     """The job that makes a table of limits."""
-    return LIMIT_JOBS[wildcards.experiment, wildcards.job]
+    return job_of(LIMIT_JOBS, wildcards)
+
+
+def experiments_of(wildcards):
+    """The experiments that a figure rests on."""
+    if wildcards.figure not in SHOWN:
+        sys.exit(f"error: {jobs.no_such('figure', wildcards.figure, SHOWN)}")
+    return registry.FIGURES[wildcards.figure].experiments
 
 
 def estimate_s(job):
     """Rough seconds of a job of the DAG."""
     found = {"train_networks": training_job, "simulate_limit": limit_job}.get(job.rule.name)
-    return found(job.wildcards).estimate_s if found else experiments.START_S
+    return found(job.wildcards).cost.estimate_s if found else cost.START_S
 
 
 onstart:
@@ -147,5 +177,4 @@ def outputs_of(experiment):
 
 def evidence_inputs(wildcards):
     """What a figure's evidence is computed from."""
-    names = registry.FIGURES[wildcards.figure].experiments
-    return [path for name in names for path in tables_of(name)]
+    return [path for name in experiments_of(wildcards) for path in tables_of(name)]

@@ -22,13 +22,9 @@ def in_earnest():
     trial = [path for path in files if path.name == "smoke.yaml"]
     if not trial:
         return None
-    merged = {}
-    for path in files:
-        if path not in trial:
-            update_config(merged, load_configfile(path))
     try:
-        return experiments.check(merged)
-    except experiments.ConfigError:
+        return check(config_files.load([path for path in files if path not in trial]))
+    except ConfigError:
         return None
 
 
@@ -70,9 +66,7 @@ checkpoint prepare_data:
     params:
         code=code_of("prepare_data"),
         # How a data set is called in print changes nothing in it.
-        settings=experiments.as_argument(
-            {key: value for key, value in CONFIG["dataset"].items() if key != "label"}
-        ),
+        settings=as_argument(without_label(CONFIG["dataset"])),
         fingerprint=lambda wildcards: sources.fingerprint(CONFIG["dataset"]),
         # Ends in the error that names the key, or in data that suffice by now.
         lacking=lambda wildcards: lacking(),

@@ -32,7 +32,7 @@ rule draw_figure:
         ),
         label=json.dumps(sources.label_of(CONFIG["dataset"])),
         preset=PRESET,
-        digest=experiments.config_digest(CONFIG),
+        digest=lambda wildcards: figure_digest(CONFIG, experiments_of(wildcards)),
     message:
         "Drawing {wildcards.figure}"
     shell:

@@ -66,8 +66,8 @@ def gather(
 ) -> "pd.DataFrame":
     """A figure's evidence, with the columns of :data:`nfd.evidence.table.COLUMNS`, from tables of runs.
 
-    ``results`` and ``outputs`` have those of :data:`nfd.tables.RESULT_COLUMNS` and ``OUTPUT_COLUMNS``;
-    outputs may be None: then what rests on them is not measured.
+    ``results`` and ``outputs`` have those of ``RESULT_COLUMNS`` and ``OUTPUT_COLUMNS`` in
+    :mod:`nfd.pipeline.tables`; outputs may be None: then what rests on them is not measured.
     """
     make = function("evidence", figure)
     return make(results, outputs) if FIGURES[figure].outputs else make(results)

@@ -28,9 +28,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nfd.data.prepared import PreparedData
-from nfd.experiments import as_argument
 from nfd.files import atomic_path
-from nfd.tables import IDENTITY, RESULT_COLUMNS
+from nfd.pipeline.settings import as_argument
+from nfd.pipeline.tables import IDENTITY, RESULT_COLUMNS
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nfd.data.sources import label_of
-from nfd.experiments import config_digest, expand
 from nfd.network.parametrization import PARAMETRIZATIONS, Parametrization
 from nfd.network.roles import ROLE_NAMES
+from nfd.pipeline.config import config_digest
+from nfd.pipeline.jobs import expand
 from nfd.pipeline.provenance import code_version
 from nfd.report.compare import Comparison, compare, read_run, rows, summary
 from nfd.report.costs import Cost, read_costs
@@ -74,7 +75,7 @@ def collect(
 ) -> dict[str, Any]:
     """All that the page shows, for :func:`render`.
 
-    ``config`` is checked (:func:`nfd.experiments.check`); ``results`` and ``figures`` are the preset's
+    ``config`` is checked (:func:`nfd.pipeline.config.check`); ``results`` and ``figures`` are the preset's
     folders. Of the tables in ``results`` only those of the configuration's jobs are read. ``record`` is the
     folder of the preset's record, if it has one.
     """
@@ -87,7 +88,7 @@ def collect(
     sections = read_claims(claims)
     blocks = figure_blocks(sections, drawn_figures(config), Path(figures), captions)
     networks = sum(job.members for job in training)
-    simulations = sum(len(j.settings["seeds"]) * len(j.settings["learning_rates"]) for j in limits)
+    simulations = sum(job.settings.simulations for job in limits)
     digest = config_digest(config)
     return {
         "preset": config["preset"],

@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nfd.claims.registry import CLAIMS
-from nfd.experiments import config_digest
+from nfd.pipeline.config import config_digest
 from nfd.pipeline.provenance import code_version
+from nfd.pipeline.tables import check_one_data_set, read_provenance
 from nfd.report import ReportError
 from nfd.report.figures import drawn_figures
 from nfd.report.findings import read_claims
-from nfd.tables import check_one_data_set, read_provenance
 
 RECORDS = Path("figures/record")
 CLAIMS_TABLE, PROVENANCE = "claims.csv", "provenance.json"

@@ -9,7 +9,7 @@ and the job starts afresh. It is read without running anything from it. A job th
 import hashlib
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from nfd.data.prepared import PreparedData
-from nfd.experiments import as_argument
 from nfd.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -39,11 +38,12 @@ class Interrupted(Exception):
         self.exit_code = 128 + number
 
 
-def job_key(
-    experiment: str, settings: Mapping[str, Any], data: PreparedData, device: str, code: str
-) -> str:
-    """Digest of all that the bits of a job's numbers depend on; ``code`` is its code's digest."""
-    sha = hashlib.sha256(as_argument(settings).encode())
+def job_key(experiment: str, settings: str, data: PreparedData, device: str, code: str) -> str:
+    """Digest of all that the bits of a job's numbers depend on.
+
+    ``settings`` are the job's, as JSON; ``code`` is its code's digest.
+    """
+    sha = hashlib.sha256(settings.encode())
     scaling = data.channel_mean.tolist(), data.scale
     sizes = len(data.train_labels), len(data.test_labels)
     for fact in (experiment, data.digest, sizes, scaling, device, torch.__version__, code):

@@ -11,18 +11,16 @@ import pytest
 import yaml
 
 from nfd.claims.registry import EXPERIMENTS
-from nfd.experiments import (
+from nfd.pipeline.config import (
     CONFIG_DEFAULTS,
     EXPERIMENT_DEFAULTS,
     ConfigError,
-    TrainingJob,
-    as_argument,
     check,
     config_digest,
-    expand,
+    figure_digest,
     load_schema,
-    wants_gpu,
 )
+from nfd.pipeline.jobs import TrainingJob, expand, no_such
 
 ROOT = Path(__file__).parents[1]
 BASE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
@@ -77,11 +75,11 @@ def test_a_shape_is_one_job_with_all_its_networks() -> None:
     jobs = jobs_of(small())
     assert set(jobs) == {"width8_depth4_block1_sgd", "width8_depth16_block1_sgd"}
     shallow, deep = jobs["width8_depth4_block1_sgd"], jobs["width8_depth16_block1_sgd"]
-    assert [n["parametrization"] for n in shallow.settings["networks"]] == ["depth_mup", "mup"]
-    assert [n["parametrization"] for n in deep.settings["networks"]] == ["depth_mup"]  # max_depth
+    assert [n.parametrization for n in shallow.settings.networks] == ["depth_mup", "mup"]
+    assert [n.parametrization for n in deep.settings.networks] == ["depth_mup"]  # max_depth
     assert shallow.members == 2 * 2 * 3
     assert deep.members == 2 * 3
-    assert deep.settings["seeds"] == [0, 1, 2]
+    assert deep.settings.seeds == (0, 1, 2)
 
 
 def test_kinds_that_cannot_be_stacked_are_separate_jobs() -> None:
@@ -96,16 +94,16 @@ def test_kinds_that_cannot_be_stacked_are_separate_jobs() -> None:
 
 
 def test_the_most_expensive_job_comes_first() -> None:
-    flops = [job.flops for job in expand(check(small()))[0]]
+    flops = [job.cost.flops for job in expand(check(small()))[0]]
     assert flops == sorted(flops, reverse=True)
 
 
 def test_one_rate_changes_only_the_jobs_that_contain_it() -> None:
     config = small()
     config["experiments"]["other"] = copy.deepcopy(config["experiments"]["trial"])
-    before = {(j.experiment, j.name): as_argument(j.settings) for j in expand(check(config))[0]}
+    before = {(j.experiment, j.name): j.settings.to_json() for j in expand(check(config))[0]}
     config["experiments"]["trial"]["networks"][1]["learning_rates"] = [0.3]  # mup: depth 4 only
-    after = {(j.experiment, j.name): as_argument(j.settings) for j in expand(check(config))[0]}
+    after = {(j.experiment, j.name): j.settings.to_json() for j in expand(check(config))[0]}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {("trial", "width8_depth4_block1_sgd")}
 
@@ -114,14 +112,14 @@ def test_one_rate_changes_only_the_jobs_that_contain_it() -> None:
     ("key", "value"), [("device", "cpu"), ("threads_per_job", 7), ("preset", "elsewhere")]
 )
 def test_what_changes_no_number_is_in_no_job(key: str, value: object) -> None:
-    before = [as_argument(job.settings) for job in expand(check(small()))[0]]
-    assert [as_argument(j.settings) for j in expand(check({**small(), key: value}))[0]] == before
+    before = [job.settings.to_json() for job in expand(check(small()))[0]]
+    assert [j.settings.to_json() for j in expand(check({**small(), key: value}))[0]] == before
 
 
 @pytest.mark.parametrize(("key", "value"), [("root_seed", 1), ("precision", "float64")])
 def test_what_changes_numbers_is_in_every_job(key: str, value: object) -> None:
-    before = [as_argument(job.settings) for job in expand(check(small()))[0]]
-    after = [as_argument(j.settings) for j in expand(check({**small(), key: value}))[0]]
+    before = [job.settings.to_json() for job in expand(check(small()))[0]]
+    after = [j.settings.to_json() for j in expand(check({**small(), key: value}))[0]]
     assert not set(before) & set(after)
 
 
@@ -129,6 +127,29 @@ def test_the_digest_follows_the_settings_and_nothing_else() -> None:
     digest = config_digest(check(small()))
     assert config_digest(check({**small(), "threads_per_job": 3})) == digest
     assert config_digest(check(small(steps=11))) != digest
+
+
+def test_a_figure_s_digest_follows_what_it_rests_on() -> None:
+    config = small()
+    config["experiments"]["other"] = copy.deepcopy(config["experiments"]["trial"])
+    before = check(config)
+    config["experiments"]["other"]["steps"] = 11
+    after = check(config)
+    assert figure_digest(after, ["trial"]) == figure_digest(before, ["trial"])
+    assert figure_digest(after, ["other"]) != figure_digest(before, ["other"])
+    assert figure_digest(before, ["trial"]) != figure_digest(before, ["other"])
+    for change in ({"root_seed": 1}, {"dataset": {"name": "mnist"}}):
+        changed = check({**config, **change})
+        assert figure_digest(changed, ["trial"]) != figure_digest(before, ["trial"])
+    labelled = check({**config, "dataset": {"name": "digits", "label": "8 x 8"}})
+    assert figure_digest(labelled, ["trial"]) == figure_digest(before, ["trial"])
+
+
+def test_an_unknown_name_is_told_with_its_neighbours() -> None:
+    known = ["scaling/width8", "scaling/width16", "transfer/width8"]
+    assert "near ones are scaling/width8" in no_such("job", "scalin/width8", known)
+    assert no_such("figure", "x", ["a", "b"]) == "there is no figure x; there are a, b"
+    assert no_such("figure", "x", [f"name{n}" for n in range(99)]).endswith("name14, ...")
 
 
 def test_defaults_of_the_experiment_are_overridden_by_those_of_the_config() -> None:
@@ -149,26 +170,26 @@ def test_a_limit_follows_the_networks_that_have_one() -> None:
     limit = {"particles": 64, "depths": [4, 8], "seeds": [7], "couplings": ["decoupled"]}
     config = small(limit=limit, data_order="shared", train_size=8)
     jobs = expand(check(config))[1]
-    assert [job.settings["depth"] for job in jobs] == [4, 8]
-    assert all(job.settings["parametrization"] == "depth_mup" for job in jobs)
-    assert all(job.settings["noise_depth"] == 8 for job in jobs)
+    assert [job.settings.depth for job in jobs] == [4, 8]
+    assert all(job.settings.parametrization == "depth_mup" for job in jobs)
+    assert all(job.settings.noise_depth == 8 for job in jobs)
     config["experiments"]["trial"]["limit"] = {**limit, "depths": [4, 6]}
-    assert [j.settings["noise_depth"] for j in expand(check(config))[1]] == [4, 6]
+    assert [j.settings.noise_depth for j in expand(check(config))[1]] == [4, 6]
 
 
 def test_a_stack_is_as_large_as_its_budget_allows() -> None:
     job = jobs_of(small())["width8_depth16_block1_sgd"]
-    assert job.members_at_once(10 * job.bytes_per_member) == job.members == 6
-    assert job.members_at_once(5 * job.bytes_per_member) == 5
-    assert job.members_at_once(0) == 4  # MIN_STACK
+    assert job.cost.members_at_once(10 * job.cost.bytes_per_member) == job.members == 6
+    assert job.cost.members_at_once(5 * job.cost.bytes_per_member) == 5
+    assert job.cost.members_at_once(0) == 4  # MIN_STACK
 
 
 def test_a_wider_job_asks_for_more() -> None:
     jobs = jobs_of(small(grids=[{"widths": [8, 4096], "depths": [64]}]))
     narrow, wide = jobs["width8_depth64_block1_sgd"], jobs["width4096_depth64_block1_sgd"]
     # Weights of one network alone: 64 x 4096^2 x 4 bytes = 4 GiB.
-    assert wide.memory_mb > 4096 > narrow.memory_mb
-    assert wide.runtime_min > narrow.runtime_min
+    assert wide.cost.memory_mb > 4096 > narrow.cost.memory_mb
+    assert wide.cost.runtime_min > narrow.cost.runtime_min
 
 
 def test_schema_describes_every_key_and_config_readme_every_key() -> None:
@@ -238,27 +259,12 @@ def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
 
 
 def test_the_snakefile_loads_nothing_heavy() -> None:
-    modules = "nfd.experiments, nfd.claims.registry, nfd.data.sources"
+    own = ["config", "config_files", "cost", "gpu", "jobs", "progress", "replacing", "settings"]
+    modules = ", ".join(
+        ["nfd.claims.registry", "nfd.data.sources", *(f"nfd.pipeline.{m}" for m in own)]
+    )
     code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"torch", "pandas", "matplotlib", "sklearn", "pyarrow"} & set(loaded.stdout.split())
-
-
-@pytest.mark.parametrize(
-    ("device", "environment", "wanted"),
-    [
-        ("cuda", {}, True),
-        ("cpu", {"SLURM_JOB_ID": "1", "SLURM_GPUS_ON_NODE": "1"}, False),
-        ("auto", {"SLURM_JOB_ID": "1", "SLURM_GPUS_ON_NODE": "1"}, True),
-        ("auto", {"SLURM_JOB_ID": "1"}, False),
-        ("auto", {"CUDA_VISIBLE_DEVICES": ""}, False),
-    ],
-)
-def test_a_gpu_is_asked_for_where_there_is_one_for_us(device, environment, wanted, monkeypatch):
-    for name in ("SLURM_JOB_ID", "SLURM_GPUS_ON_NODE", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert wants_gpu(device) is wanted

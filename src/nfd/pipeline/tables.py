@@ -136,4 +136,5 @@ def read_provenance(path: str | Path) -> dict[str, str]:
     """The provenance stored in a table's metadata."""
     with open(path, "rb") as file:
         metadata = pq.ParquetFile(file).schema_arrow.metadata or {}
-    return json.loads(metadata.get(b"nfd", b"{}"))
+    stored: dict[str, str] = json.loads(metadata.get(b"nfd", b"{}"))
+    return stored

@@ -1,34 +1,39 @@
 """What the commands that run one job share: arguments, device, progress bar, provenance, tables."""
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from nfd import runs, tables
 from nfd.data.prepared import load
 from nfd.data.raw import DataError
-from nfd.pipeline import code
+from nfd.pipeline import code, device, tables
 from nfd.pipeline.provenance import provenance
+from nfd.pipeline.replacing import settings_digest
+from nfd.pipeline.run import Tables
+from nfd.pipeline.settings import JobSettings, SettingsError
 from nfd.training.checkpoint import Checkpoint, Interrupted, job_key
 
-Settings = Mapping[str, Any]
 
+def job_parser(description: str | None, kind: type[JobSettings]) -> argparse.ArgumentParser:
+    """Arguments of scripts/train.py and scripts/simulate_limit.py, whose settings are of ``kind``."""
 
-def job_parser(description: str) -> argparse.ArgumentParser:
-    """Arguments of scripts/train.py and scripts/simulate_limit.py."""
+    def settings(text: str) -> JobSettings:
+        try:
+            return kind.from_json(text)
+        except SettingsError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--experiment", required=True, help="name of the experiment")
-    parser.add_argument("--settings", required=True, type=json.loads, help="the job, as JSON")
+    parser.add_argument("--settings", required=True, type=settings, help="the job, as JSON")
     parser.add_argument("--data", required=True, help="prepared data set, .npz")
     parser.add_argument("--results", required=True, help="table of results to write")
     parser.add_argument("--outputs", required=True, help="table of network outputs to write")
@@ -38,14 +43,23 @@ def job_parser(description: str) -> argparse.ArgumentParser:
         type=Path,
         help="folder in which an unfinished job saves its state, at the path of --results",
     )
-    parser.add_argument("--gpus", type=int, default=0, help="0: work on the CPU")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: the GPU if this job was given one that works",
+    )
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs this job was given")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument(
+        "--dataset-digest", default="", help="digest of the data set's settings, to be recorded"
+    )
     return parser
 
 
 def run_job(
     arguments: argparse.Namespace,
-    run: Callable[..., runs.Tables],
+    run: Callable[..., Tables],
     *,
     total: int,
     unit: str,
@@ -58,11 +72,16 @@ def run_job(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings, start = arguments.settings, perf_counter()
     try:
-        device = "cuda" if arguments.gpus else "cpu"
-        device = runs.use_device(device, arguments.threads, settings["tf32"])
+        used = device.use_device(
+            arguments.device,
+            gpus=arguments.gpus,
+            threads=arguments.threads,
+            tf32=settings.tf32,
+        )
         data = load(arguments.data)
         numerics = code.digest(run, load)
-        key = job_key(arguments.experiment, settings, data, runs.describe_device(device), numerics)
+        described = device.describe_device(used)
+        key = job_key(arguments.experiment, settings.to_json(), data, described, numerics)
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
         # Heeded to the end: a signal that comes after the last step lets the tables be written.
         with checkpoint.heeding_signals():
@@ -74,7 +93,7 @@ def run_job(
                     arguments.experiment,
                     settings,
                     data,
-                    device=device,
+                    device=used,
                     progress=bar.update,
                     checkpoint=checkpoint,
                 )
@@ -82,14 +101,15 @@ def run_job(
                 dataset=data.name,
                 dataset_digest=data.digest,
                 dataset_not_read=data.skipped or "nothing",
-                device=runs.describe_device(device),
-                precision=settings["precision"],
-                tf32=settings["tf32"],
+                settings_digest=settings_digest(arguments.dataset_digest, settings.to_json()),
+                device=described,
+                precision=settings.precision,
+                tf32=settings.tf32,
                 wall_time_s=round(perf_counter() - start, 2),
             )
             _write(results, outputs, arguments, facts)
             checkpoint.remove()  # last: whatever fails before, the work is not lost
-    except (DataError, runs.DeviceError, _NotWritten) as error:
+    except (DataError, device.DeviceError, _NotWritten) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except torch.OutOfMemoryError as error:
@@ -119,5 +139,5 @@ def _write(
 
 
 def _checkpoint_path(arguments: argparse.Namespace) -> Path:
-    results = Path(arguments.results)
-    return arguments.checkpoints / results.relative_to(results.anchor).with_suffix(".pt")
+    folder, results = Path(arguments.checkpoints), Path(arguments.results)
+    return folder / results.relative_to(results.anchor).with_suffix(".pt")

@@ -1,9 +1,9 @@
 """One job from its settings to its tables: what scripts/train.py and scripts/simulate_limit.py call.
 
-``settings`` are those of :mod:`nfd.experiments`: all that a job's numbers depend on, besides the data.
+``settings`` are those of :mod:`nfd.pipeline.settings`: all that a job's numbers depend on, besides the data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from nfd.data.needs import needs_of, shortage
 from nfd.data.prepared import PreparedData
 from nfd.data.raw import DataError
-from nfd.experiments import CPU_STACK_BYTES, TrainingJob
 from nfd.limit.problem import LimitProblem
 from nfd.limit.simulate import simulate_limit
 from nfd.limit.trajectory import LimitTrajectory
 from nfd.network.architecture import Architecture
+from nfd.pipeline.cost import TrainingCost
+from nfd.pipeline.device import stack_budget
+from nfd.pipeline.settings import JobSettings, LimitSettings, TrainingSettings
 from nfd.training.batches import TrainingData, as_values, draw_batches, log_spaced_steps
 from nfd.training.checkpoint import Checkpoint
 from nfd.training.recorder import DIVERGENCE_FACTOR
@@ -30,70 +33,44 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 
 
-# Share of a GPU's free memory that a stack may take.
-GPU_SHARE = 0.6
-
-
-class DeviceError(RuntimeError):
-    """A device that was asked for and is not there."""
-
-
-def use_device(name: str, threads: int, tf32: bool) -> torch.device:
-    """Set up 'cpu' or 'cuda' with ``threads`` CPU threads. Raises DeviceError if there is no GPU."""
-    torch.set_num_threads(threads)
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device: cuda was asked for, but torch sees no GPU; use cpu or auto")
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
-    return torch.device(name)
-
-
-def stack_budget(device: torch.device) -> int:
-    """Bytes that the networks trained together may take on this device."""
-    if device.type == "cuda":
-        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
-    return CPU_STACK_BYTES
-
-
-def describe_device(device: torch.device) -> str:
-    """Name of the device for the provenance."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def job_members(settings: Mapping[str, Any]) -> list[Member]:
+def job_members(settings: TrainingSettings) -> list[Member]:
     """All networks of a training job, those of one seed together: they share initial weights."""
     return [
         Member(
-            network["parametrization"],
+            network.parametrization,
             rate,
             seed,
             coupling,
-            tuple(network["trainable"]),
-            network["correction"],
+            network.trainable,
+            network.correction,
         )
-        for seed, network in product(settings["seeds"], settings["networks"])
-        for coupling, rate in product(network["couplings"], network["learning_rates"])
+        for seed, network in product(settings.seeds, settings.networks)
+        for coupling, rate in product(network.couplings, network.learning_rates)
     ]
 
 
 def check_sizes(
-    experiment: str, settings: Mapping[str, Any], data: PreparedData, probed: bool
+    experiment: str, settings: JobSettings, data: PreparedData, *, probed: bool
 ) -> None:
     """Raise DataError, naming key and numbers, if there are too few samples for a job."""
-    sizes = {
-        key: settings[key] for key in ("batch_size", "train_size", "evaluation_size", "probe_size")
-    }
-    needs = needs_of(f"experiments.{experiment}", **sizes, probed=probed)
+    needs = needs_of(
+        f"experiments.{experiment}",
+        batch_size=settings.batch_size,
+        train_size=settings.train_size,
+        evaluation_size=settings.evaluation_size,
+        probe_size=settings.probe_size,
+        probed=probed,
+    )
     lacking = shortage(needs, data.sizes, data.name)
     if lacking:
         raise DataError(lacking)
 
 
-def job_data(settings: Mapping[str, Any], data: PreparedData) -> TrainingData:
+def job_data(settings: TrainingSettings, data: PreparedData) -> TrainingData:
     """Samples, batch order, and the samples that are evaluated and probed."""
-    n_train = settings["train_size"] or len(data.train_labels)
+    n_train = settings.train_size or len(data.train_labels)
     x, y = data.train_inputs[:n_train], data.train_labels[:n_train]
-    seen, probed = settings["evaluation_size"], settings["probe_size"]
+    seen, probed = settings.evaluation_size, settings.probe_size
     return TrainingData(
         x,
         y,
@@ -106,51 +83,51 @@ def job_data(settings: Mapping[str, Any], data: PreparedData) -> TrainingData:
     )
 
 
-def job_batches(settings: Mapping[str, Any], n_train: int) -> np.ndarray | dict[int, np.ndarray]:
+def job_batches(settings: JobSettings, n_train: int) -> np.ndarray | dict[int, np.ndarray]:
     """Sample ids per step: (steps, batch), or one such array per seed."""
-    sizes = (n_train, settings["batch_size"], settings["steps"], settings["root_seed"])
-    if settings["data_order"] == "shared":
+    sizes = (n_train, settings.batch_size, settings.steps, settings.root_seed)
+    if settings.data_order == "shared":
         return draw_batches(*sizes, "shared")
-    return {seed: draw_batches(*sizes, seed) for seed in settings["seeds"]}
+    return {seed: draw_batches(*sizes, seed) for seed in settings.seeds}
 
 
 def run_training(
     experiment: str,
-    settings: Mapping[str, Any],
+    settings: TrainingSettings,
     data: PreparedData,
     *,
     device: torch.device,
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Tables:
-    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.tables`.
+    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.pipeline.tables`.
 
     Raises DataError if the data are too few for the settings.
     """
-    check_sizes(experiment, settings, data, bool(settings["probes"]))
+    check_sizes(experiment, settings, data, probed=bool(settings.probes))
     architecture = Architecture(
         data.input_dim,
         len(data.classes),
-        settings["width"],
-        settings["depth"],
-        settings["block_layers"],
-        settings["skip"],
-        settings["activation"],
-        settings["horizon"],
+        settings.width,
+        settings.depth,
+        settings.block_layers,
+        settings.skip,
+        settings.activation,
+        settings.horizon,
     )
     members = job_members(settings)
     result = train(
         architecture,
         members,
         job_data(settings, data),
-        loss=settings["loss"],
-        optimizer=settings["optimizer"],
-        root_seed=settings["root_seed"],
-        log_steps=log_spaced_steps(settings["steps"], settings["log_points"]),
-        probes=settings["probes"],
+        loss=settings.loss,
+        optimizer=settings.optimizer,
+        root_seed=settings.root_seed,
+        log_steps=log_spaced_steps(settings.steps, settings.log_points),
+        probes=settings.probes,
         device=device,
-        dtype=DTYPES[settings["precision"]],
-        members_at_once=TrainingJob(experiment, "", settings).members_at_once(stack_budget(device)),
+        dtype=DTYPES[settings.precision],
+        members_at_once=TrainingCost(settings).members_at_once(stack_budget(device)),
         progress=progress,
         checkpoint=checkpoint,
     )
@@ -166,29 +143,30 @@ def run_training(
 
 
 def limit_problem(
-    settings: Mapping[str, Any], data: PreparedData, learning_rate: float
+    settings: LimitSettings, data: PreparedData, learning_rate: float
 ) -> LimitProblem:
     """The problem whose infinite-width limit belongs to an experiment's networks.
 
     Its samples are the training samples followed by the test samples that are evaluated or probed.
     """
-    n_train, probed, seen = (settings[f"{of}_size"] for of in ("train", "probe", "evaluation"))
+    n_train, probed, seen = settings.train_size, settings.probe_size, settings.evaluation_size
+    assert n_train is not None  # the configuration's check: a limit follows every sample
     data = data.subset(n_train, min(max(probed, seen), len(data.test_labels)))
     targets = np.concatenate([data.train_labels, data.test_labels])
     return LimitProblem(
         inputs=np.concatenate([data.train_inputs, data.test_inputs]),
         targets=as_values(targets, len(data.classes)),
         batches=job_batches(settings, n_train),
-        depth=settings["depth"],
+        depth=settings.depth,
         learning_rate=learning_rate,
-        horizon=settings["horizon"],
-        activation=settings["activation"],
-        block_layers=settings["block_layers"],
-        loss=settings["loss"],
-        parametrization=settings["parametrization"],
-        correction=settings["correction"],
-        trainable=settings["trainable"],
-        coupling=settings["coupling"],
+        horizon=settings.horizon,
+        activation=settings.activation,
+        block_layers=settings.block_layers,
+        loss=settings.loss,
+        parametrization=settings.parametrization,
+        correction=settings.correction,
+        trainable=settings.trainable,
+        coupling=settings.coupling,
         evaluated=[*range(min(seen, n_train)), *range(n_train, len(targets))],
         probes=n_train + np.arange(probed),
     )
@@ -196,7 +174,7 @@ def limit_problem(
 
 def run_limit(
     experiment: str,
-    settings: Mapping[str, Any],
+    settings: LimitSettings,
     data: PreparedData,
     *,
     device: torch.device,
@@ -215,26 +193,28 @@ def run_limit(
         outputs = [{**row, "outputs": row["outputs"].numpy()} for row in saved["outputs"]]
         if progress:
             progress(begin)
-    simulations = list(product(settings["learning_rates"], settings["seeds"]))
+    simulations = list(product(settings.learning_rates, settings.seeds))
     for done, (rate, seed) in enumerate(simulations[begin:], begin + 1):
         problem = limit_problem(settings, data, rate)
         trajectory = simulate_limit(
             problem,
-            settings["particles"],
+            settings.particles,
             seed,
             device=str(device),
-            dtype=DTYPES[settings["precision"]],
-            noise_depth=settings["noise_depth"],
+            dtype=DTYPES[settings.precision],
+            noise_depth=settings.noise_depth,
         )
         lost = _diverged(trajectory)
         identity = {
-            **_shape(experiment, "limit", {**settings, "width": settings["particles"]}),
-            **{key: settings[key] for key in ("parametrization", "correction", "coupling")},
-            "trainable": "+".join(settings["trainable"]),
+            **_shape(experiment, "limit", settings, width=settings.particles),
+            "parametrization": settings.parametrization,
+            "correction": settings.correction,
+            "trainable": "+".join(settings.trainable),
+            "coupling": settings.coupling,
             "learning_rate": rate,
             "seed": seed,
         }
-        for step in log_spaced_steps(settings["steps"], settings["log_points"]):
+        for step in log_spaced_steps(settings.steps, settings.log_points):
             at = {**identity, "step": step}
             diverged = bool(lost[: step + 1].any())
             for (split, metric), values in _limit_metrics(trajectory).items():
@@ -249,18 +229,21 @@ def run_limit(
     return pd.DataFrame(results), pd.DataFrame(outputs)
 
 
-def _limit_state(done: int, results: list[dict], outputs: list[dict]) -> dict[str, Any]:
+def _limit_state(
+    done: int, results: list[dict[str, Any]], outputs: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What a checkpoint keeps; outputs as tensors, which are read back without running anything."""
     tensors = [{**row, "outputs": torch.from_numpy(row["outputs"])} for row in outputs]
     return {"done": done, "results": results, "outputs": tensors}
 
 
-def _diverged(trajectory: LimitTrajectory) -> np.ndarray:
+def _diverged(trajectory: LimitTrajectory) -> NDArray[np.bool_]:
     """Whether the loss on the training or the test samples (K+1,) leaves all bounds, as a network's would."""
     losses = np.stack([trajectory.train_losses, trajectory.test_losses])
     losses = losses[~np.isnan(losses[:, 0])]  # there may be no samples of a kind
     bound = DIVERGENCE_FACTOR * losses[:, 0].max()
-    return ~(losses <= bound).all(axis=0)
+    kept: NDArray[np.bool_] = (losses <= bound).all(axis=0)
+    return ~kept
 
 
 def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:
@@ -275,14 +258,15 @@ def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndar
     return {key: values for key, values in metrics.items() if not np.isnan(values).all()}
 
 
-def _shape(experiment: str, source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("block_layers", "skip", "activation", "horizon", "loss", "optimizer", "width", "depth")
-    return {"experiment": experiment, "source": source, **{key: settings[key] for key in keys}}
+def _shape(experiment: str, source: str, settings: JobSettings, *, width: int) -> dict[str, Any]:
+    keys = ("block_layers", "skip", "activation", "horizon", "loss", "optimizer", "depth")
+    shape = {key: getattr(settings, key) for key in keys}
+    return {"experiment": experiment, "source": source, **shape, "width": width}
 
 
-def _identity(experiment: str, settings: Mapping[str, Any], member: Member) -> dict[str, Any]:
+def _identity(experiment: str, settings: TrainingSettings, member: Member) -> dict[str, Any]:
     return {
-        **_shape(experiment, "network", settings),
+        **_shape(experiment, "network", settings, width=settings.width),
         "parametrization": member.parametrization,
         "correction": member.correction,
         "trainable": "+".join(member.trainable),
