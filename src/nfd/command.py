@@ -4,7 +4,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,6 +17,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from nfd import datasets, runs, tables
 from nfd.checkpoint import Checkpoint, Interrupted, job_key
 from nfd.pipeline import code
+from nfd.pipeline.reuse import Part, Reuse
+from nfd.pipeline.store import Origin, Store, default_folder, samples_digest
+
+log = logging.getLogger(__name__)
 
 Settings = Mapping[str, Any]
 
@@ -35,6 +39,12 @@ def job_parser(description: str) -> argparse.ArgumentParser:
         type=Path,
         help="folder in which an unfinished job saves its state, at the path of --results",
     )
+    parser.add_argument(
+        "--store",
+        default=default_folder(),
+        type=Path,
+        help="folder of trained networks that are not trained again (NFD_STORE, or work/store)",
+    )
     parser.add_argument("--gpus", type=int, default=0, help="0: work on the CPU")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     return parser
@@ -43,14 +53,17 @@ def job_parser(description: str) -> argparse.ArgumentParser:
 def run_job(
     arguments: argparse.Namespace,
     run: Callable[..., runs.Tables],
+    parts: Sequence[Part],
     *,
-    total: int,
+    each: int,
     unit: str,
+    done: str,
 ) -> int:
-    """Run one job and write its tables; returns the exit code.
+    """Compute what the store lacks of one job and write its tables; returns the exit code.
 
-    ``run`` is called as ``run(experiment, settings, data, device=..., progress=..., checkpoint=...)``;
-    ``total`` counts what it reports to ``progress``, in ``unit``.
+    ``run`` is called as ``run(experiment, settings, data, device=..., only=..., progress=...,
+    checkpoint=...)``; it reports ``each`` for each of ``parts`` to ``progress``, in ``unit``. ``done``
+    says what has been done to parts: 'trained {} networks'.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings, start = arguments.settings, perf_counter()
@@ -58,23 +71,32 @@ def run_job(
         device = "cuda" if arguments.gpus else "cpu"
         device = runs.use_device(device, arguments.threads, settings["tf32"])
         data = datasets.load(arguments.data)
-        numerics = code.digest(run, datasets.load)
-        key = job_key(arguments.experiment, settings, data, runs.describe_device(device), numerics)
+        origin = Origin(samples_digest(data), code.digest(run, datasets.load), device.type)
+        reuse = Reuse(Store(arguments.store), origin, parts)
+        lacking = [reuse.addresses[place] for place in reuse.lacking]
+        key = job_key(arguments.experiment, lacking, runs.describe_device(device))
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
         # Heeded to the end: a signal that comes after the last step lets the tables be written.
         with checkpoint.heeding_signals():
             with (
-                tqdm(total=total, unit=unit, mininterval=5, desc=arguments.experiment) as bar,
+                tqdm(
+                    total=each * len(parts), unit=unit, mininterval=5, desc=arguments.experiment
+                ) as bar,
                 logging_redirect_tqdm(),
             ):
-                results, outputs = run(
-                    arguments.experiment,
-                    settings,
-                    data,
-                    device=device,
-                    progress=bar.update,
-                    checkpoint=checkpoint,
-                )
+                bar.update(each * reuse.kept)
+                if reuse.lacking:
+                    computed = run(
+                        arguments.experiment,
+                        settings,
+                        data,
+                        device=device,
+                        only=reuse.lacking,
+                        progress=bar.update,
+                        checkpoint=checkpoint,
+                    )
+                    reuse.add(*computed)
+            log.info("%s, %d from the store", done.format(len(reuse.lacking)), reuse.kept)
             facts = tables.provenance(
                 dataset=data.label,
                 dataset_digest=data.digest,
@@ -83,7 +105,7 @@ def run_job(
                 tf32=settings["tf32"],
                 wall_time_s=round(perf_counter() - start, 2),
             )
-            _write(results, outputs, arguments, facts)
+            _write(*reuse.tables(arguments.experiment), arguments, facts)
             checkpoint.remove()  # last: whatever fails before, the work is not lost
     except (datasets.DataError, runs.DeviceError, _NotWritten) as error:
         print(f"error: {error}", file=sys.stderr)

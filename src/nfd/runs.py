@@ -3,7 +3,7 @@
 ``settings`` are those of :mod:`nfd.experiments`: all that a job's numbers depend on, besides the data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -16,6 +16,7 @@ from nfd.checkpoint import Checkpoint
 from nfd.datasets import DataError, PreparedData
 from nfd.experiments import CPU_STACK_BYTES, TrainingJob
 from nfd.limit import LimitProblem, LimitTrajectory, simulate_limit
+from nfd.pipeline.reuse import Part
 from nfd.resnet import Architecture
 from nfd.training import (
     DIVERGENCE_FACTOR,
@@ -77,6 +78,11 @@ def job_members(settings: Mapping[str, Any]) -> list[Member]:
     ]
 
 
+def job_simulations(settings: Mapping[str, Any]) -> list[tuple[float, int]]:
+    """(learning rate, seed) of all simulations of a limit job."""
+    return list(product(settings["learning_rates"], settings["seeds"]))
+
+
 def job_data(settings: Mapping[str, Any], data: PreparedData) -> TrainingData:
     """Samples, batch order, and the samples that are evaluated and probed."""
     n_train = settings["train_size"] or len(data.train_labels)
@@ -112,10 +118,14 @@ def run_training(
     data: PreparedData,
     *,
     device: torch.device,
+    only: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Tables:
-    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.tables`."""
+    """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.tables`.
+
+    ``only``: places in :func:`job_members` of the networks to train (default: all).
+    """
     architecture = Architecture(
         data.input_dim,
         len(data.classes),
@@ -126,7 +136,7 @@ def run_training(
         settings["activation"],
         settings["horizon"],
     )
-    members = job_members(settings)
+    members = _chosen(job_members(settings), only)
     result = train(
         architecture,
         members,
@@ -188,10 +198,14 @@ def run_limit(
     data: PreparedData,
     *,
     device: torch.device,
+    only: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Tables:
-    """Simulate a job's limit for each learning rate and seed. Returns (results, outputs)."""
+    """Simulate a job's limit for each learning rate and seed. Returns (results, outputs).
+
+    ``only``: places in :func:`job_simulations` of the simulations to run (default: all).
+    """
     results, outputs, begin = [], [], 0
     saved = checkpoint.load() if checkpoint else None
     if saved:
@@ -199,7 +213,7 @@ def run_limit(
         outputs = [{**row, "outputs": row["outputs"].numpy()} for row in saved["outputs"]]
         if progress:
             progress(begin)
-    simulations = list(product(settings["learning_rates"], settings["seeds"]))
+    simulations = _chosen(job_simulations(settings), only)
     for done, (rate, seed) in enumerate(simulations[begin:], begin + 1):
         problem = limit_problem(settings, data, rate)
         trajectory = simulate_limit(
@@ -211,13 +225,7 @@ def run_limit(
             noise_depth=settings["noise_depth"],
         )
         lost = _diverged(trajectory)
-        identity = {
-            **_shape(experiment, "limit", {**settings, "width": settings["particles"]}),
-            **{key: settings[key] for key in ("parametrization", "correction", "coupling")},
-            "trainable": "+".join(settings["trainable"]),
-            "learning_rate": rate,
-            "seed": seed,
-        }
+        identity = _limit_identity(experiment, settings, rate, seed)
         for step in log_spaced_steps(settings["steps"], settings["log_points"]):
             at = {**identity, "step": step}
             diverged = bool(lost[: step + 1].any())
@@ -274,6 +282,49 @@ def _identity(experiment: str, settings: Mapping[str, Any], member: Member) -> d
         "learning_rate": member.learning_rate,
         "seed": member.seed,
     }
+
+
+def _limit_identity(
+    experiment: str, settings: Mapping[str, Any], rate: float, seed: int
+) -> dict[str, Any]:
+    return {
+        **_shape(experiment, "limit", {**settings, "width": settings["particles"]}),
+        **{key: settings[key] for key in ("parametrization", "correction", "coupling")},
+        "trainable": "+".join(settings["trainable"]),
+        "learning_rate": rate,
+        "seed": seed,
+    }
+
+
+def training_parts(settings: Mapping[str, Any]) -> list[Part]:
+    """Each network of a training job by itself, in the order of :func:`job_members`."""
+    parts = []
+    for member in job_members(settings):
+        network = {
+            "parametrization": member.parametrization,
+            "correction": member.correction,
+            "trainable": list(member.trainable),
+            "couplings": [member.coupling],
+            "learning_rates": [member.learning_rate],
+        }
+        alone = {**settings, "networks": [network], "seeds": [member.seed]}
+        parts.append(Part(alone, _identity("", settings, member)))
+    return parts
+
+
+def limit_parts(settings: Mapping[str, Any]) -> list[Part]:
+    """Each simulation of a limit job by itself, in the order of :func:`job_simulations`."""
+    return [
+        Part(
+            {**settings, "learning_rates": [rate], "seeds": [seed]},
+            _limit_identity("", settings, rate, seed),
+        )
+        for rate, seed in job_simulations(settings)
+    ]
+
+
+def _chosen(everything: list, places: Sequence[int] | None) -> list:
+    return everything if places is None else [everything[place] for place in places]
 
 
 def _joined(identity: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

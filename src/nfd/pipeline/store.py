@@ -117,8 +117,10 @@ class Store:
 
     def add(self, rows: pd.DataFrame) -> None:
         """Keep the networks of ``rows`` (:data:`COLUMNS`; all of a network's rows at once)."""
-        if len(rows):
+        try:
             self._write(rows)
+        except OSError as error:
+            log.warning("cannot keep networks in %s (%s); going on without", self.folder, error)
 
     def sizes(self) -> pd.DataFrame:
         """One row per part: path, bytes, number of networks and simulations in it."""
@@ -142,7 +144,7 @@ class Store:
                 if table is None:
                     continue
                 rows = table.to_pandas()
-                self.add(rows[rows["address"].isin(wanted)])
+                self._write(rows[rows["address"].isin(wanted)])
                 path.unlink(missing_ok=True)
             wanted -= held
         for path in [*self.folder.glob("*.damaged"), *self.folder.glob(".*.parquet")]:
@@ -216,13 +218,12 @@ class Store:
             log.warning("cannot set %s aside: %s", path, error)
 
     def _write(self, rows: pd.DataFrame) -> None:
+        if rows.empty:
+            return
         content = _as_parquet(rows, level=3)
         path = self.folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
-        try:
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(content)
-        except OSError as error:
-            log.warning("cannot keep networks in %s (%s); going on without", self.folder, error)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
 
 
 def _as_parquet(rows: pd.DataFrame, level: int) -> bytes:
