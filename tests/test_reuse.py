@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from nfd import datasets, runs, tables
 from nfd.checkpoint import Checkpoint
@@ -210,3 +211,77 @@ def test_parts_are_in_the_order_of_the_job():
             ]
             keys = ("parametrization", "coupling", "learning_rate", "seed")
             assert [tuple(part[key] for key in keys) for part in found] == wanted
+
+
+# --------------------------------------------------------------------------- scripts/store.py
+
+
+TINY = {
+    "preset": "tiny",
+    "dataset": {"name": "digits"},
+    "experiments": {"trial": EXPERIMENT},
+}
+
+
+@pytest.fixture
+def filled(place, caplog, monkeypatch):
+    """A store with all that a configuration file uses, and with a third seed that it does not."""
+    run("before", caplog, seeds=3)
+    folder = place / "results/tiny"
+    folder.mkdir(parents=True)
+    shutil.copy("data.npz", folder / "data.npz")
+    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    off = dict.fromkeys(base["experiments"])
+    config = place / "tiny.yaml"
+    defaults = {"optimizers": ["sgd"]}
+    experiments = {**off, "trial": EXPERIMENT}
+    config.write_text(yaml.safe_dump({**TINY, "defaults": defaults, "experiments": experiments}))
+    return config
+
+
+def test_the_command_shows_prunes_exports_and_imports(filled, capsys):
+    main = script("store")
+    assert main(["size"]) == 0
+    assert f"work/store: {18 + 6} networks and simulations in 2 files" in capsys.readouterr().out
+    assert main(["export", "--config", "tiny.yaml", "--output", "tiny.parquet"]) == 0
+    assert f"{NETWORKS + LIMITS} networks and simulations" in capsys.readouterr().out
+    assert main(["prune", "--config", "tiny.yaml"]) == 0
+    assert f"{6 + 2} networks and simulations dropped" in capsys.readouterr().out
+    shutil.rmtree("work/store")
+    assert main(["import", "tiny.parquet"]) == 0
+    assert f"{NETWORKS + LIMITS} networks and simulations added" in capsys.readouterr().out
+
+
+def test_an_imported_store_is_judged_anew_without_training(filled, caplog):
+    script("store")(["export", "--config", "tiny.yaml", "--output", "tiny.parquet"])
+    script("store")(["--store", "theirs", "import", "tiny.parquet"])
+    assert run("theirs_tables", caplog, store="theirs") == (0, NETWORKS, 0, LIMITS)
+    run("afresh", caplog, store="other/store")
+    assert_same_tables("theirs_tables", "afresh")
+
+
+def test_verifying_trains_a_sample_again(filled, capsys):
+    assert script("store")(["verify", "--sample", "4", "--data", "data.npz"]) == 0
+    shown = capsys.readouterr().out
+    assert f"4 of {18 + 6} networks of the present code and data made again, 0 differ" in shown
+    assert shown.count("as kept, difference 0.0e+00") == 4
+
+
+def test_verifying_finds_a_number_that_is_not_true(filled, capsys):
+    """Every network of a store in which one loss of each has been bettered by one part in a thousand."""
+    store = Store("work/store")
+    rows = store.load(store.addresses())
+    first = rows[(rows["metric"] == "loss") & (rows["step"] == 0)].drop_duplicates("address").index
+    rows.loc[first, "value"] *= 1 - 1e-3
+    Store("untrue").add(rows)
+    command = ["--store", "untrue", "verify", "--sample", "100", "--data", "data.npz"]
+    assert script("store")(command) == 1
+    assert (
+        "24 networks of the present code and data made again, 24 differ" in capsys.readouterr().out
+    )
+
+
+def test_a_data_set_that_is_not_there_is_named(filled, capsys):
+    shutil.rmtree("results")
+    assert script("store")(["prune", "--config", "tiny.yaml"]) == 1
+    assert "results/tiny/data.npz does not exist" in capsys.readouterr().err

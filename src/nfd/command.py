@@ -16,9 +16,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nfd import datasets, runs, tables
 from nfd.checkpoint import Checkpoint, Interrupted, job_key
-from nfd.pipeline import code
-from nfd.pipeline.reuse import Part, Reuse
-from nfd.pipeline.store import Origin, Store, default_folder, samples_digest
+from nfd.pipeline.reuse import Part, Reuse, origin_of
+from nfd.pipeline.store import Store, default_folder
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +70,7 @@ def run_job(
         device = "cuda" if arguments.gpus else "cpu"
         device = runs.use_device(device, arguments.threads, settings["tf32"])
         data = datasets.load(arguments.data)
-        origin = Origin(samples_digest(data), code.digest(run, datasets.load), device.type)
-        reuse = Reuse(Store(arguments.store), origin, parts)
+        reuse = Reuse(Store(arguments.store), origin_of(run, data, device.type), parts)
         lacking = [reuse.addresses[place] for place in reuse.lacking]
         key = job_key(arguments.experiment, lacking, runs.describe_device(device))
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)

@@ -5,13 +5,16 @@ alone. Which others are stacked with a network can change the last bits of its n
 widths; 1e-6 in float32 from about width 128, see tests/test_training.py), and nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from nfd.pipeline.store import COLUMNS, Origin, Store, address_of
+from nfd import datasets
+from nfd.datasets import PreparedData
+from nfd.pipeline import code
+from nfd.pipeline.store import COLUMNS, Origin, Store, address_of, samples_digest
 from nfd.tables import IDENTITY, OUTPUT_COLUMNS, RESULT_COLUMNS
 
 _KEY = [name for name in IDENTITY if name != "experiment"]
@@ -23,6 +26,11 @@ class Part:
 
     settings: Mapping[str, Any]
     identity: Mapping[str, Any]
+
+
+def origin_of(run: Callable, data: PreparedData, device: str) -> Origin:
+    """The origin of what ``run`` computes today from ``data`` on a kind of device, 'cpu' or 'cuda'."""
+    return Origin(samples_digest(data), code.digest(run, datasets.load), device)
 
 
 class Reuse:
@@ -39,15 +47,19 @@ class Reuse:
 
     def add(self, results: pd.DataFrame, outputs: pd.DataFrame) -> None:
         """Take the tables of the lacking parts, in the store too."""
+        rows = self.rows_of(results, outputs)
+        self.store.add(rows)
+        self.rows = pd.concat([self.rows, rows]) if len(self.rows) else rows
+
+    def rows_of(self, results: pd.DataFrame, outputs: pd.DataFrame) -> pd.DataFrame:
+        """The tables of the lacking parts as rows of a store."""
         marked = outputs.assign(split="probe", metric="outputs", value=float("nan"), diverged=False)
         rows = pd.concat([results.assign(outputs=None), marked], ignore_index=True)
         places = {tuple(self.parts[n].identity[key] for key in _KEY): n for n in self.lacking}
         place = [places[key] for key in rows[_KEY].itertuples(index=False, name=None)]
         rows["address"] = [self.addresses[n] for n in place]
         rows["origin"] = [self.origins[n] for n in place]
-        rows = rows[list(COLUMNS)]
-        self.store.add(rows)
-        self.rows = pd.concat([self.rows, rows]) if len(self.rows) else rows
+        return rows[list(COLUMNS)]
 
     def tables(self, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """(results, outputs) of the whole job, part by part in the order of the job."""
