@@ -25,8 +25,8 @@ def test_one_more_seed_trains_only_its_own_networks(tiny, monkeypatch):
         file = checkout.write_config(preset, {**config, "preset": preset})
         done = checkout.snakemake("train", "limits", config=file)
         assert done.returncode == 0, done.stdout[-5000:]
-    for kind in ("runs", "limits"):
-        assert counted(checkout.folder / f"logs/grown/{kind}") == (1, 2)
-        assert counted(checkout.folder / f"logs/afresh/{kind}") == (3, 0)
+    for kind, per_seed in (("runs", 2), ("limits", 1)):  # networks of both couplings, one limit
+        assert counted(checkout.folder / f"logs/grown/{kind}") == (per_seed, 2 * per_seed)
+        assert counted(checkout.folder / f"logs/afresh/{kind}") == (3 * per_seed, 0)
         grown, afresh = (checkout.folder / f"results/{p}/{kind}" for p in ("grown", "afresh"))
         assert_same_tables(grown, afresh)
