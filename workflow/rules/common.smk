@@ -47,17 +47,21 @@ wildcard_constraints:
 ON_GPU = experiments.wants_gpu(CONFIG["device"])
 
 
-def code_of(script):
-    """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing."""
+def code_of(script, *loaded):
+    """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing.
+
+    ``loaded``: files of the package that the script imports by a name it computes.
+    """
     try:
-        return code.digest(f"scripts/{script}.py")
+        return code.digest(f"scripts/{script}.py", *loaded)
     except code.HiddenCodeError as error:
         raise WorkflowError(str(error)) from None
 
 
-def sources_of(script):
+def sources_of(script, *loaded):
     """A script and all files of the package that it loads; inputs, so that texts in them count."""
-    return [f"scripts/{script}.py", *map(os.path.relpath, code.modules_of(f"scripts/{script}.py"))]
+    path = f"scripts/{script}.py"
+    return [path, *map(os.path.relpath, code.modules_of(path, *loaded))]
 
 
 def training_job(wildcards):
