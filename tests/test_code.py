@@ -447,6 +447,18 @@ def test_what_cannot_be_followed_is_named(tmp_path, engine, message):
         small(tmp_path, engine=engine)
 
 
+def test_what_is_imported_by_a_computed_name_can_be_given(tmp_path):
+    """Then the whole file counts, whatever else the script may load."""
+    engine = {"import math as m": "import importlib as m", "m.sqrt": "m.import_module"}
+    digests = []
+    for late in ("LATE = 1\n", "LATE = 2\n"):
+        with pytest.raises(code.HiddenCodeError):
+            small(tmp_path, engine=engine, late=late)
+        given = tmp_path / "script.py", tmp_path / "pack/late.py"
+        digests.append(code.digest(*given, package=tmp_path / "pack"))
+    assert digests[0] != digests[1]
+
+
 def test_an_entry_that_is_not_there_is_named():
     with pytest.raises(code.HiddenCodeError, match=r"scripts/absent.py: there is no such file"):
         code.digest("scripts/absent.py")

@@ -127,17 +127,20 @@ def time_of(run: Callable[[], subprocess.Popen]) -> float:
 def kill_job_repeatedly(checkout, kind, kills, seed):
     """Kill the job ``kills`` times at random moments, then let it end.
 
-    A job that ends before its moment is begun anew, and checked like any other.
+    A job that ends before its moment is begun anew, with an empty store, and checked like any other.
     """
     command, rng = job_command(checkout, kind), random.Random(seed)
     folder = checkout.folder / "results/longer" / {"train": "runs"}.get(kind, "limits")
+    store = checkout.folder / "work/store"
     duration = time_of(lambda: start(checkout, command))
     shutil.rmtree(folder)
+    shutil.rmtree(store)
     while kills:
         process = start(checkout, command)
         try:
             assert process.wait(timeout=rng.uniform(0.1, 1.0) * duration) == 0
             shutil.rmtree(folder)
+            shutil.rmtree(store)
         except subprocess.TimeoutExpired:
             kill(process)
             kills -= 1

@@ -225,19 +225,25 @@ def save_facts(data: PreparedData, path: str | Path) -> None:
 
 
 def facts(data: PreparedData) -> dict[str, Any]:
-    """Name, sizes and digests; ``contents`` covers samples, labels, their order and the scaling."""
-    contents = hashlib.sha256()
-    for name in _NUMBERS:
-        contents.update(f"\n{name}\n".encode())
-        contents.update(np.ascontiguousarray(getattr(data, name)))
+    """Name, sizes and digests."""
     return {
         "name": data.name,
         **data.sizes,
         "sample_shape": list(data.sample_shape),
         "classes": len(data.classes),
         "digest": data.digest,
-        "contents": contents.hexdigest(),
+        "contents": contents_digest(data),
     }
+
+
+def contents_digest(data: PreparedData) -> str:
+    """SHA-256 of all that networks see: samples, labels, their order, the scaling, the number of classes."""
+    contents = hashlib.sha256(f"{len(data.classes)} classes".encode())
+    for name in _NUMBERS:
+        values = np.ascontiguousarray(getattr(data, name))
+        contents.update(f"\n{name} {values.dtype} {values.shape}\n".encode())
+        contents.update(values.tobytes())
+    return contents.hexdigest()
 
 
 def load(path: str | Path) -> PreparedData:

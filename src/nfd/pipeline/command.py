@@ -3,7 +3,7 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -14,12 +14,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nfd.data.prepared import load
 from nfd.data.raw import DataError
-from nfd.pipeline import code, device, tables
+from nfd.pipeline import device, tables
 from nfd.pipeline.provenance import provenance
 from nfd.pipeline.replacing import settings_digest
+from nfd.pipeline.reuse import Part, Reuse, origin_of
 from nfd.pipeline.run import Tables
 from nfd.pipeline.settings import JobSettings, SettingsError
+from nfd.pipeline.store import Store, default_folder
 from nfd.training.checkpoint import Checkpoint, Interrupted, job_key
+
+log = logging.getLogger(__name__)
 
 
 def job_parser(description: str | None, kind: type[JobSettings]) -> argparse.ArgumentParser:
@@ -50,6 +54,12 @@ def job_parser(description: str | None, kind: type[JobSettings]) -> argparse.Arg
         help="auto: the GPU if this job was given one that works",
     )
     parser.add_argument("--gpus", type=int, default=1, help="GPUs this job was given")
+    parser.add_argument(
+        "--store",
+        default=default_folder(),
+        type=Path,
+        help="folder of trained networks that are not trained again (NFD_STORE, or work/store)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument(
         "--dataset-digest", default="", help="digest of the data set's settings, to be recorded"
@@ -60,14 +70,17 @@ def job_parser(description: str | None, kind: type[JobSettings]) -> argparse.Arg
 def run_job(
     arguments: argparse.Namespace,
     run: Callable[..., Tables],
+    parts: Sequence[Part],
     *,
-    total: int,
+    each: int,
     unit: str,
+    done: str,
 ) -> int:
-    """Run one job and write its tables; returns the exit code.
+    """Compute what the store lacks of one job and write its tables; returns the exit code.
 
-    ``run`` is called as ``run(experiment, settings, data, device=..., progress=..., checkpoint=...)``;
-    ``total`` counts what it reports to ``progress``, in ``unit``.
+    ``run`` is called as ``run(experiment, settings, data, device=..., only=..., progress=...,
+    checkpoint=...)``; it reports ``each`` for each of ``parts`` to ``progress``, in ``unit``. ``done``
+    says what has been done to parts: 'trained {} networks'.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings, start = arguments.settings, perf_counter()
@@ -79,24 +92,32 @@ def run_job(
             tf32=settings.tf32,
         )
         data = load(arguments.data)
-        numerics = code.digest(run, load)
         described = device.describe_device(used)
-        key = job_key(arguments.experiment, settings.to_json(), data, described, numerics)
+        reuse = Reuse(Store(arguments.store), origin_of(run, data, used.type), parts)
+        lacking = [reuse.addresses[place] for place in reuse.lacking]
+        key = job_key(arguments.experiment, lacking, described)
         checkpoint = Checkpoint(_checkpoint_path(arguments), key)
         # Heeded to the end: a signal that comes after the last step lets the tables be written.
         with checkpoint.heeding_signals():
             with (
-                tqdm(total=total, unit=unit, mininterval=5, desc=arguments.experiment) as bar,
+                tqdm(
+                    total=each * len(parts), unit=unit, mininterval=5, desc=arguments.experiment
+                ) as bar,
                 logging_redirect_tqdm(),
             ):
-                results, outputs = run(
-                    arguments.experiment,
-                    settings,
-                    data,
-                    device=used,
-                    progress=bar.update,
-                    checkpoint=checkpoint,
-                )
+                bar.update(each * reuse.kept)
+                if reuse.lacking:
+                    computed = run(
+                        arguments.experiment,
+                        settings,
+                        data,
+                        device=used,
+                        only=reuse.lacking,
+                        progress=bar.update,
+                        checkpoint=checkpoint,
+                    )
+                    reuse.add(*computed)
+            log.info("%s, %d from the store", done.format(len(reuse.lacking)), reuse.kept)
             facts = provenance(
                 dataset=data.name,
                 dataset_digest=data.digest,
@@ -107,7 +128,7 @@ def run_job(
                 tf32=settings.tf32,
                 wall_time_s=round(perf_counter() - start, 2),
             )
-            _write(results, outputs, arguments, facts)
+            _write(*reuse.tables(arguments.experiment), arguments, facts)
             checkpoint.remove()  # last: whatever fails before, the work is not lost
     except (DataError, device.DeviceError, _NotWritten) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -3,10 +3,11 @@
 ``settings`` are those of :mod:`nfd.pipeline.settings`: all that a job's numbers depend on, besides the data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,8 @@ from nfd.limit.trajectory import LimitTrajectory
 from nfd.network.architecture import Architecture
 from nfd.pipeline.cost import TrainingCost
 from nfd.pipeline.device import stack_budget
-from nfd.pipeline.settings import JobSettings, LimitSettings, TrainingSettings
+from nfd.pipeline.reuse import Part
+from nfd.pipeline.settings import JobSettings, LimitSettings, NetworkSettings, TrainingSettings
 from nfd.training.batches import TrainingData, as_values, draw_batches, log_spaced_steps
 from nfd.training.checkpoint import Checkpoint
 from nfd.training.recorder import DIVERGENCE_FACTOR
@@ -31,6 +33,7 @@ from nfd.training.trainer import Member
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Tables = tuple[pd.DataFrame, pd.DataFrame]
+T = TypeVar("T")
 
 
 def job_members(settings: TrainingSettings) -> list[Member]:
@@ -66,6 +69,11 @@ def check_sizes(
         raise DataError(lacking)
 
 
+def job_simulations(settings: LimitSettings) -> list[tuple[float, int]]:
+    """(learning rate, seed) of all simulations of a limit job."""
+    return list(product(settings.learning_rates, settings.seeds))
+
+
 def job_data(settings: TrainingSettings, data: PreparedData) -> TrainingData:
     """Samples, batch order, and the samples that are evaluated and probed."""
     n_train = settings.train_size or len(data.train_labels)
@@ -97,12 +105,14 @@ def run_training(
     data: PreparedData,
     *,
     device: torch.device,
+    only: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Tables:
     """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.pipeline.tables`.
 
-    Raises DataError if the data are too few for the settings.
+    ``only``: places in :func:`job_members` of the networks to train (default: all). Raises DataError if the
+    data are too few for the settings.
     """
     check_sizes(experiment, settings, data, probed=bool(settings.probes))
     architecture = Architecture(
@@ -115,7 +125,7 @@ def run_training(
         settings.activation,
         settings.horizon,
     )
-    members = job_members(settings)
+    members = _chosen(job_members(settings), only)
     result = train(
         architecture,
         members,
@@ -178,12 +188,14 @@ def run_limit(
     data: PreparedData,
     *,
     device: torch.device,
+    only: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Tables:
     """Simulate a job's limit for each learning rate and seed. Returns (results, outputs).
 
-    Raises DataError if the data are too few for the settings.
+    ``only``: places in :func:`job_simulations` of the simulations to run (default: all). Raises DataError if
+    the data are too few for the settings.
     """
     check_sizes(experiment, settings, data, probed=True)
     results, outputs, begin = [], [], 0
@@ -193,7 +205,7 @@ def run_limit(
         outputs = [{**row, "outputs": row["outputs"].numpy()} for row in saved["outputs"]]
         if progress:
             progress(begin)
-    simulations = list(product(settings.learning_rates, settings.seeds))
+    simulations = _chosen(job_simulations(settings), only)
     for done, (rate, seed) in enumerate(simulations[begin:], begin + 1):
         problem = limit_problem(settings, data, rate)
         trajectory = simulate_limit(
@@ -205,15 +217,7 @@ def run_limit(
             noise_depth=settings.noise_depth,
         )
         lost = _diverged(trajectory)
-        identity = {
-            **_shape(experiment, "limit", settings, width=settings.particles),
-            "parametrization": settings.parametrization,
-            "correction": settings.correction,
-            "trainable": "+".join(settings.trainable),
-            "coupling": settings.coupling,
-            "learning_rate": rate,
-            "seed": seed,
-        }
+        identity = _limit_identity(experiment, settings, rate, seed)
         for step in log_spaced_steps(settings.steps, settings.log_points):
             at = {**identity, "step": step}
             diverged = bool(lost[: step + 1].any())
@@ -274,6 +278,51 @@ def _identity(experiment: str, settings: TrainingSettings, member: Member) -> di
         "learning_rate": member.learning_rate,
         "seed": member.seed,
     }
+
+
+def _limit_identity(
+    experiment: str, settings: LimitSettings, rate: float, seed: int
+) -> dict[str, Any]:
+    return {
+        **_shape(experiment, "limit", settings, width=settings.particles),
+        "parametrization": settings.parametrization,
+        "correction": settings.correction,
+        "trainable": "+".join(settings.trainable),
+        "coupling": settings.coupling,
+        "learning_rate": rate,
+        "seed": seed,
+    }
+
+
+def training_parts(settings: TrainingSettings) -> list[Part]:
+    """Each network of a training job by itself, in the order of :func:`job_members`."""
+    parts = []
+    for member in job_members(settings):
+        network = NetworkSettings(
+            parametrization=member.parametrization,
+            correction=member.correction,
+            trainable=tuple(member.trainable),
+            couplings=(member.coupling,),
+            learning_rates=(member.learning_rate,),
+        )
+        alone = replace(settings, networks=(network,), seeds=(member.seed,))
+        parts.append(Part(alone, _identity("", settings, member)))
+    return parts
+
+
+def limit_parts(settings: LimitSettings) -> list[Part]:
+    """Each simulation of a limit job by itself, in the order of :func:`job_simulations`."""
+    return [
+        Part(
+            replace(settings, learning_rates=(rate,), seeds=(seed,)),
+            _limit_identity("", settings, rate, seed),
+        )
+        for rate, seed in job_simulations(settings)
+    ]
+
+
+def _chosen(everything: list[T], places: Sequence[int] | None) -> list[T]:
+    return everything if places is None else [everything[place] for place in places]
 
 
 def _joined(identity: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
