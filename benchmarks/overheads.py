@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from benchmarks.timing import interleave, summary
+from nfd.pipeline import config_files
 from nfd.pipeline.config import check
 from nfd.pipeline.jobs import expand
 
@@ -219,21 +220,12 @@ def _link_workflow(folder: Path) -> None:
 
 def load(config: str) -> dict[str, Any]:
     """A checked configuration, laid over config/config.yaml as Snakemake does it."""
-    base = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    return check(_merge(base, yaml.safe_load((ROOT / config).read_text())))
+    return check(config_files.load([ROOT / "config" / "config.yaml", ROOT / config]))
 
 
 def count_jobs(config: str) -> int:
     """Training and limit jobs of a configuration file."""
     return sum(map(len, expand(load(config))))
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
 
 
 def _seconds(
