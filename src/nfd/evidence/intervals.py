@@ -32,19 +32,39 @@ Statistic = Callable[..., np.ndarray]
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval; arrays of one shape, NaN bounds where seeds are too few."""
+    """An estimate with its interval; arrays of one shape, NaN bounds where seeds are too few.
+
+    ``df`` are the degrees of freedom of the t quantile in the interval: seeds - 1 for one group, Welch's for
+    several, infinite for a spread known beforehand, and NaN where the interval is no multiple of a standard
+    error (after :meth:`map`, or made otherwise). ``level`` is the two-sided level, 95 % unless at_level says
+    otherwise.
+    """
 
     estimate: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    df: np.ndarray | float = np.nan
+    level: float = LEVEL
+
+    @property
+    def standard_error(self) -> np.ndarray:
+        """Half the width over the t quantile; NaN where ``df`` is."""
+        return (self.high - self.low) / 2 / student.ppf(0.5 + self.level / 2, self.df)
+
+    def at_level(self, level: float) -> "Interval":
+        """The interval at another two-sided level than 95 %, e.g. that of a look at growing data."""
+        half = student.ppf(0.5 + level / 2, self.df) * self.standard_error
+        return Interval(self.estimate, self.estimate - half, self.estimate + half, self.df, level)
 
     def part(self, index: int) -> "Interval":
         """One component."""
-        return Interval(self.estimate[index], self.low[index], self.high[index])
+        df = np.broadcast_to(self.df, np.shape(self.estimate))[index]
+        return Interval(self.estimate[index], self.low[index], self.high[index], df, self.level)
 
     def map(self, increasing: Callable[[np.ndarray], np.ndarray]) -> "Interval":
         """The interval of an increasing function of the quantity (e.g. from log scale: ``np.exp``)."""
-        return Interval(increasing(self.estimate), increasing(self.low), increasing(self.high))
+        ends = (increasing(value) for value in (self.estimate, self.low, self.high))
+        return Interval(*ends, level=self.level)
 
 
 def resample_weights(seeds: int, *names: str | int, resamples: int = RESAMPLES) -> np.ndarray:
@@ -86,10 +106,10 @@ def interval(
         _variance(statistic, means, index, group, (*names, index))
         for index, group in enumerate(groups)
     ]
-    sampling = _half_width(variances, [len(group) for group in groups])
+    sampling, df = _half_width(variances, [len(group) for group in groups])
     rounding = student.ppf(0.5 + LEVEL / 2, np.inf) * np.asarray(resolution)
     half = np.sqrt(sampling**2 + rounding**2)
-    return Interval(estimate, estimate - half, estimate + half)
+    return Interval(estimate, estimate - half, estimate + half, df)
 
 
 def _variance(
@@ -140,17 +160,19 @@ def jackknife_interval(statistic: Callable[..., np.ndarray], *groups: np.ndarray
         )
         spread = ((left_out - left_out.mean(axis=0)) ** 2).mean(axis=0)
         variances.append((len(group) - 1) * spread)
-    half = _half_width(variances, [len(group) for group in groups])
-    return Interval(estimate, estimate - half, estimate + half)
+    half, df = _half_width(variances, [len(group) for group in groups])
+    return Interval(estimate, estimate - half, estimate + half, df)
 
 
-def _half_width(variances: Sequence[np.ndarray], seeds: Sequence[int]) -> np.ndarray:
-    """Half the width of a 95 % interval from variances of independent groups (Welch)."""
+def _half_width(
+    variances: Sequence[np.ndarray], seeds: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Half the width of a 95 % interval from variances of independent groups, and Welch's df."""
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = sum(variances)
         inverse_df = sum(v**2 / max(n - 1, 1) for v, n in zip(variances, seeds, strict=True))
         df = np.where(inverse_df > 0, variance**2 / inverse_df, np.inf)
-        return student.ppf(0.5 + LEVEL / 2, df) * np.sqrt(variance)
+        return student.ppf(0.5 + LEVEL / 2, df) * np.sqrt(variance), df
 
 
 def mean_interval(values: np.ndarray) -> Interval:
@@ -160,8 +182,9 @@ def mean_interval(values: np.ndarray) -> Interval:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.nansum(values, axis=0) / np.where(count > 0, count, np.nan)
         variance = np.nansum((values - mean) ** 2, axis=0) / np.where(count > 1, count - 1, np.nan)
-        half = student.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * np.sqrt(variance / count)
-    return Interval(mean, mean - half, mean + half)
+        df = np.maximum(count - 1, 1)
+        half = student.ppf(0.5 + LEVEL / 2, df) * np.sqrt(variance / count)
+    return Interval(mean, mean - half, mean + half, df)
 
 
 # ------------------------------------------------------------------------------------ vectors of outputs

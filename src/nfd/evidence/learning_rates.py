@@ -1,0 +1,261 @@
+"""The best learning rate of each size, how it drifts with size, and what it costs not to follow it.
+
+**Curves, not points.** Log loss over log2 rate, averaged over seeds, is smoothed by a local quadratic
+(Fan and Gijbels 1996): at each rate a parabola is fitted by least squares to the rates within BANDWIDTH,
+with weights 1 - (distance / BANDWIDTH)^2. Its linear coefficient estimates the slope of the curve, and the
+best rate is where that slope passes through 0 (Müller 1985). All rates of the bowl take part, so the best
+rate is known much finer than the grid, and it moves smoothly when a seed is left out, as the jackknife
+over seeds needs. Seeds share their rates and sizes, so whatever a seed adds to all of them cancels.
+
+**Diverged runs are values.** A run that diverged, or whose loss exceeds the loss before training, counts as
+one that has learned nothing: its loss is that of step 0. So a rate at which one seed of ten diverged is not
+dropped, it is worse by a tenth of the distance to an untrained network; the mean over seeds of such curves
+is what a user risks. Near the edge of stability the curve turns up like a wall at a place that differs from
+seed to seed; the jackknife sees that, so intervals widen there and still cover. On a grid coarser than
+FINE_GRID they do not, because the wall's place is then rounded alike for all seeds: sizes with diverged runs
+in view of their best rate are not usable there. docs/statistics.md has the simulations behind this choice.
+
+**What is judged.** Nothing here depends on the losses being those of the last step: any array (seeds, sizes,
+rates) of positive values, the less the better, will do: losses at an early step, or the number of steps
+that a fixed loss takes (:func:`steps_to_reach`), where the last step stands for a run that never gets there.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nfd.evidence.intervals import Interval, jackknife_interval
+
+# Octaves to either side of a rate that its local parabola sees. With a factor of two between rates this
+# leaves three or four of them, with a factor sqrt 2 seven.
+BANDWIDTH = 2.0
+# The coarsest grid, in octaves, that places an optimum in view of diverged runs.
+FINE_GRID = 0.5
+# Rates are written with few digits: 0.707 and 1.0 are 0.5002 octaves apart.
+ROUNDED_RATES = 0.02
+# The smoothed curve is evaluated at so many points per octave.
+FINENESS = 16
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Log losses (seeds, sizes, rates), diverged runs at the loss before training, and which diverged.
+
+    ``log2_rates`` (rates,) and ``log2_sizes`` (sizes,) increase; every seed has a run at every size and rate.
+    """
+
+    log2_rates: np.ndarray
+    log2_sizes: np.ndarray
+    log_losses: np.ndarray
+    diverged: np.ndarray
+
+    @classmethod
+    def of(
+        cls, rates: np.ndarray, sizes: np.ndarray, losses: np.ndarray, untrained: np.ndarray | float
+    ) -> "Curves":
+        """From ``losses`` (seeds, sizes, rates), not finite where a run diverged.
+
+        ``untrained`` is the loss at step 0, one number or an array that broadcasts against ``losses``, e.g.
+        (seeds, sizes, 1). Raises ValueError if fewer than four rates are given: no bowl has less.
+        """
+        if len(rates) < 4:
+            raise ValueError(
+                f"a best rate needs four learning rates or more, not {np.asarray(rates).tolist()}"
+            )
+        diverged = ~np.isfinite(losses)
+        capped = np.minimum(np.where(diverged, np.inf, losses), untrained)
+        return cls(np.log2(rates), np.log2(sizes), np.log(capped), diverged)
+
+    def smoother(self) -> "Smoother":
+        return Smoother.on(self.log2_rates)
+
+
+@dataclass(frozen=True)
+class Smoother:
+    """The local quadratic as matrices (points, rates): curve and slope at ``log2_rates`` (points,)."""
+
+    log2_rates: np.ndarray
+    curve: np.ndarray
+    slope: np.ndarray
+
+    @classmethod
+    def on(cls, grid: np.ndarray) -> "Smoother":
+        """For curves at the log2 rates ``grid``.
+
+        Its points end midway between the outermost rates, so that an optimum has a rate on either side, and
+        a grid coarser than a factor of two widens the parabola's view to hold three rates.
+        """
+        first, last = (grid[0] + grid[1]) / 2, (grid[-2] + grid[-1]) / 2
+        points = np.linspace(first, last, int(np.ceil((last - first) * FINENESS)) + 1)
+        bandwidth = max(BANDWIDTH, 2 * np.diff(grid).max())
+        distance = (grid - points[:, None]) / bandwidth
+        weights = np.clip(1 - distance**2, 0.0, None)
+        powers = distance[..., None] ** np.arange(3)
+        gram = np.einsum("pr,pri,prj->pij", weights, powers, powers)
+        coefficients = np.linalg.solve(gram, np.einsum("pr,pri->pir", weights, powers))
+        return cls(points, coefficients[:, 0], coefficients[:, 1] / bandwidth)
+
+    def best(self, means: np.ndarray) -> np.ndarray:
+        """log2 of the best rate of curves (..., rates), NaN where the grid does not hold it.
+
+        Of the places where the slope passes upwards through 0 the one with the least curve; NaN if there is
+        none, or if the curve is lower still at an end of the grid: the optimum may lie beyond it.
+        """
+        curve, slope = means @ self.curve.T, means @ self.slope.T
+        before, after = slope[..., :-1], slope[..., 1:]
+        rising = (before < 0) & (after >= 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(rising, before / (before - after), np.nan)
+        level = np.where(rising, np.minimum(curve[..., :-1], curve[..., 1:]), np.inf)
+        chosen = np.argmin(level, axis=-1)[..., None]
+        least = np.take_along_axis(level, chosen, axis=-1)[..., 0]
+        step = np.diff(self.log2_rates)[0]
+        place = np.take_along_axis(self.log2_rates[:-1] + share * step, chosen, axis=-1)[..., 0]
+        return np.where(least <= np.minimum(curve[..., 0], curve[..., -1]), place, np.nan)
+
+    def rise(self, means: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """By how much curves (..., rates) rise between two log2 rates (...,): the integral of their slope.
+
+        The integral and not the difference of the smoothed curve, which is least a little beside the place
+        where the smoothed slope is 0; this one is exactly 0 and least at the best rate.
+        """
+        slope = means @ self.slope.T
+        step = np.diff(self.log2_rates)[0]
+        pieces = (slope[..., :-1] + slope[..., 1:]) / 2 * step
+        integral = np.concatenate([np.zeros_like(slope[..., :1]), np.cumsum(pieces, axis=-1)], -1)
+        return self._at(integral, slope, end) - self._at(integral, slope, start)
+
+    def _at(self, integral: np.ndarray, slope: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The integral at a place between points, where the slope is taken as linear."""
+        step = np.diff(self.log2_rates)[0]
+        position = np.nan_to_num((place - self.log2_rates[0]) / step)
+        index = np.clip(position.astype(int), 0, len(self.log2_rates) - 2)[..., None]
+        share = position - index[..., 0]
+        start, here, following = (
+            np.take_along_axis(values, index + shift, axis=-1)[..., 0]
+            for values, shift in ((integral, 0), (slope, 0), (slope, 1))
+        )
+        value = start + step * share * (here + share / 2 * (following - here))
+        return np.where(np.isfinite(place), value, np.nan)
+
+
+def best_rates(curves: Curves) -> Interval:
+    """log2 of the best rate of each size, (sizes,); NaN where the grid does not hold it (see also usable)."""
+    smoother = curves.smoother()
+    return jackknife_interval(lambda y: smoother.best(y.mean(axis=0)), curves.log_losses)
+
+
+def usable(curves: Curves) -> np.ndarray:
+    """Sizes whose best rate the grid holds and resolves, (sizes,), also when any one seed is left out."""
+    found = best_rates(curves)
+    held = np.isfinite(found.high)
+    if np.diff(curves.log2_rates).max() <= FINE_GRID + ROUNDED_RATES:
+        return held
+    in_view = np.abs(curves.log2_rates - found.estimate[:, None]) < BANDWIDTH
+    return held & ~(curves.diverged.any(axis=0) & in_view).any(axis=-1)
+
+
+def losses_at_best(curves: Curves) -> np.ndarray:
+    """Log losses (seeds, sizes) of each seed at the best rate of all: its smoothed curve there.
+
+    The best rate's own error changes them to second order only. NaN for sizes that are not usable.
+    """
+    smoother = curves.smoother()
+    best = smoother.best(curves.log_losses.mean(axis=0))
+    smoothed = curves.log_losses @ smoother.curve.T
+    index = np.abs(smoother.log2_rates - np.nan_to_num(best)[:, None]).argmin(axis=-1)
+    values = np.take_along_axis(smoothed, index[None, :, None], axis=-1)[..., 0]
+    return np.where(usable(curves), values, np.nan)
+
+
+def drift(curves: Curves) -> Interval:
+    """Slope of log2 best rate against log2 size, least squares over the usable sizes; NaN if fewer than 3."""
+    kept = usable(curves)
+    if kept.sum() < 3:
+        return Interval(*np.full(3, np.nan))
+    smoother = curves.smoother()
+    centred = curves.log2_sizes[kept] - curves.log2_sizes[kept].mean()
+    influence = centred / (centred**2).sum()
+    return jackknife_interval(
+        lambda y: smoother.best(y.mean(axis=0)[kept]) @ influence, curves.log_losses
+    )
+
+
+# ------------------------------------------------------------------------------------------- regret
+
+
+def regret_root(curves: Curves) -> Interval:
+    """Signed root, (sizes,), of the log loss lost by training each size at the smallest size's best rate.
+
+    The excess of log loss cannot be negative and is quadratic in the distance of the two best rates, so
+    that near 0 its estimate is far from normal. Its root with the sign of the distance is smooth there,
+    close to linear in the distance and takes a symmetric interval, as the signed root of a likelihood ratio
+    does; :func:`squared` turns that into one of the regret. Where more than half of the runs diverge at the
+    transferred rate, estimate and upper end are infinite; the lower end is that of the capped losses.
+    NaN for sizes that are not usable, and for all if the smallest is not.
+    """
+    smoother = curves.smoother()
+
+    def root(log_losses: np.ndarray) -> np.ndarray:
+        means = log_losses.mean(axis=0)
+        best = smoother.best(means)
+        kept = np.full_like(best, best[0])
+        excess = smoother.rise(means, best, kept)
+        # A curve with two valleys can fall on the way: then the kept rate costs nothing.
+        return np.sign(kept - best) * np.sqrt(np.maximum(excess, 0.0))
+
+    found = jackknife_interval(root, curves.log_losses)
+    kept = usable(curves)
+    found = Interval(
+        *(np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)),
+        found.df,
+    )
+    lost = _diverged_share(curves, smoother.best(curves.log_losses.mean(axis=0))[0]) > 0.5
+    return Interval(
+        np.where(lost, np.inf, found.estimate),
+        found.low,
+        np.where(lost, np.inf, found.high),
+        np.where(lost, np.nan, found.df),
+    )
+
+
+def _diverged_share(curves: Curves, log2_rate: float) -> np.ndarray:
+    """Share of runs of each size, (sizes,), that diverge at a rate, linear between those of the grid."""
+    shares = curves.diverged.mean(axis=0)
+    return np.array([np.interp(log2_rate, curves.log2_rates, share) for share in shares])
+
+
+def squared(root: Interval) -> Interval:
+    """Interval of the square of a signed quantity: from 0 if its interval holds 0, never negative.
+
+    It covers wherever that of the quantity does, and more often if only one sign lies far off.
+    """
+    ends = np.stack([root.low, root.high])
+    low = np.where((root.low <= 0) & (root.high >= 0), 0.0, np.abs(ends).min(axis=0) ** 2)
+    low = np.where(np.isnan(ends).any(axis=0), np.nan, low)
+    return Interval(root.estimate**2, low, np.abs(ends).max(axis=0) ** 2, level=root.level)
+
+
+def regret(curves: Curves) -> Interval:
+    """Log loss lost, (sizes,), by training each size at the smallest size's best rate."""
+    return squared(regret_root(curves))
+
+
+# ------------------------------------------------------------------------------- other observables
+
+
+def steps_to_reach(steps: np.ndarray, losses: np.ndarray, level: float) -> np.ndarray:
+    """Steps, not whole, until the loss first falls to ``level``; infinite if it never does.
+
+    ``steps`` (steps,) are those recorded, ``losses`` (..., steps). Linear between records.
+    """
+    reached = losses <= level
+    index = np.argmax(reached, axis=-1)
+    before = np.maximum(index - 1, 0)
+    after, start = (
+        np.take_along_axis(losses, i[..., None], axis=-1)[..., 0] for i in (index, before)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(index > 0, (start - level) / (start - after), 0.0)
+        found = steps[before] + share * (steps[index] - steps[before])
+    return np.where(reached.any(axis=-1), found, np.inf)
