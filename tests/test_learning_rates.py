@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nfd import scaling
-from nfd.evidence.intervals import Interval
+from nfd.evidence import fits
+from nfd.evidence.intervals import Interval, interval
 from nfd.evidence.learning_rates import (
     Curves,
     Smoother,
@@ -175,7 +175,7 @@ def test_three_points_with_dropped_rates_do_worse():
         found = drift(Curves.of(RATES, DEPTHS, values, UNTRAINED))
         decided += found.low > -0.1 and found.high < 0.1
         values[:, np.isnan(values).any(axis=0)] = np.nan
-        naive = scaling.drift(np.log2(RATES), np.log2(DEPTHS), values)
+        naive = fits.drift(np.log2(RATES), np.log2(DEPTHS), values)
         dropped += naive.low > -0.1 and naive.high < 0.1
     assert decided > 30
     assert dropped < 10
@@ -198,7 +198,7 @@ def test_regret_on_the_grid_has_no_width():
     empty = 0
     for _ in range(20):
         values = losses(random, rates=coarse, best=0.0)
-        found = scaling.interval(scaling.regret, values)
+        found = interval(fits.regret, values)
         empty += found.high[-1] == found.low[-1]
     assert empty > 10
 
