@@ -201,6 +201,7 @@ def drop_a_claim(run: Path) -> None:
 UNFIT = {
     "uncommitted code": (lambda run: made_with(run, f"{COMMIT}-dirty"), "-dirty is no commit"),
     "unknown code": (lambda run: made_with(run, "unknown"), "unknown is no commit"),
+    "code outside git": (lambda run: made_with(run, "content-0123456789ab"), "is no commit"),
     "judged by uncommitted code": (
         lambda run: made_with(run, COMMIT, judged=f"{COMMIT}-dirty"),
         "-dirty is no commit",

@@ -170,7 +170,7 @@ def _refuse_unfit(run: Path, config: Mapping[str, Any]) -> None:
 def _refuse_code(run: Path, described: Mapping[str, Any]) -> None:
     versions = sorted(described["made_with"]["Code version"])
     for version in (*versions, described.get("judged_with", "unknown")):
-        if version == "unknown" or version.endswith("-dirty"):
+        if version.endswith("-dirty") or version.startswith(("unknown", "content-")):
             raise ReportError(
                 f"{run}: code version {version} is no commit; commit the code and make the results anew"
             )
