@@ -6,7 +6,8 @@ CORES ?= all
 CONFIG ?= config/config.yaml
 VENV := .venv
 READY := $(VENV)/ready
-ACTIVATE := source $(VENV)/bin/activate
+# Not bin/activate, which in Python 3.11 does not quote its folder's name.
+ACTIVATE := export PATH="$$PWD/$(VENV)/bin:$$PATH"
 # An environment holds absolute paths: its file `ready` says for which folder it was made, so that one that
 # came along with a copied or moved checkout is made anew. Else the original's code would run.
 belongs_here = test -x $(1)/bin/python && test "$$(cat $(1)/ready 2>/dev/null)" = "$$(pwd -P)"
@@ -47,6 +48,7 @@ config-is-there:
 	@test -f "$$CONFIG" || { echo "error: CONFIG: there is no file $$CONFIG" >&2; exit 1; }
 
 reproduce: config-is-there $(READY) ## Regenerate all figures and verdicts (CONFIG=config/cifar10.yaml for the paper's scale)
+	$(ACTIVATE) && python scripts/check_config.py "$$CONFIG"
 	$(ACTIVATE) && snakemake --cores $(CORES) --configfile "$$CONFIG"
 	@$(ACTIVATE) && python scripts/compare.py --config "$$CONFIG" --summary
 
@@ -59,9 +61,9 @@ record: config-is-there $(READY) ## Promote the finished run of CONFIG to figure
 test: $(READY) lint ## Run every check that takes no more than minutes
 	$(ACTIVATE) && pytest -n 2 --dist loadfile
 
-lint: $(READY) ## Check the style of code and workflow
+lint: $(READY) ## Check the style and the types of code and workflow
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules \
-		&& snakemake --lint
+		&& mypy && snakemake --lint
 
 nightly: $(READY) ## Run the long checks too: fifty killed jobs, larger samples
 	$(ACTIVATE) && pytest -m "nightly or not nightly"
@@ -78,7 +80,7 @@ $(VENV)-slurm/ready: $(READY) requirements-slurm.lock
 	pwd -P >$@
 
 test-slurm: slurm ## Run the smoke preset on a real Slurm on this machine (needs root and Debian's packages)
-	source $(VENV)-slurm/bin/activate && pytest -m slurm tests/workflow
+	export PATH="$$PWD/$(VENV)-slurm/bin:$$PATH" && pytest -m slurm tests/workflow
 
 test-browser: $(READY) ## Open the report in headless Chromium
 	$(VENV)/bin/uv run --quiet --no-project --python $(VENV)/bin/python \

@@ -1,18 +1,12 @@
 # The replication of arXiv:2512.21075, from data to verdicts. README.md shows how to use it.
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.19")
 
 # Code, captions and the base configuration are found here; results go into the working directory.
 CHECKOUT = Path(workflow.snakefile).resolve().parent
-if __name__:  # the module's name; Snakemake gives the code of a main Snakefile none
-    raise WorkflowError(
-        f"{CHECKOUT}/Snakefile is a whole workflow and cannot be a module of another; run it by itself, "
-        f"in this folder too: snakemake -s {CHECKOUT}/Snakefile"
-    )
 
 
 configfile: f"{CHECKOUT}/config/config.yaml"

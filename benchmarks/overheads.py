@@ -13,7 +13,9 @@ from typing import Any
 import yaml
 
 from benchmarks.timing import interleave, summary
-from nfd import experiments
+from nfd.pipeline import config_files
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 
 Line = dict[str, Any]
 ROOT = Path(__file__).parents[1]
@@ -23,9 +25,9 @@ IMPORTS = (
     "pandas",
     "pyarrow.parquet",
     "torch",
-    "nfd.command",
-    "nfd.evidence",
-    "nfd.plotting",
+    "nfd.pipeline.command",
+    "nfd.evidence.rates",
+    "nfd.drawing.page",
 )
 NULL_WORKFLOW = """
 rule all:
@@ -68,10 +70,10 @@ def imports_line(*, repeats: int = 5) -> Line:
         for module in modules
     ]
     return {
-        "what": "start of a process that imports what a training job needs (nfd.command)",
+        "what": "start of a process that imports what a training job needs (nfd.pipeline.command)",
         "against": "",
         "target": "",
-        "value": summary(samples["nfd.command"]),
+        "value": summary(samples["nfd.pipeline.command"]),
         "unit": "s",
         "met": None,
         "rows": rows,
@@ -218,21 +220,12 @@ def _link_workflow(folder: Path) -> None:
 
 def load(config: str) -> dict[str, Any]:
     """A checked configuration, laid over config/config.yaml as Snakemake does it."""
-    base = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    return experiments.check(_merge(base, yaml.safe_load((ROOT / config).read_text())))
+    return check(config_files.load([ROOT / "config" / "config.yaml", ROOT / config]))
 
 
 def count_jobs(config: str) -> int:
     """Training and limit jobs of a configuration file."""
-    return sum(map(len, experiments.expand(load(config))))
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+    return sum(map(len, expand(load(config))))
 
 
 def _seconds(

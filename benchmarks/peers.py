@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nfd.experiments import CPU_STACK_BYTES, TrainingJob
-from nfd.parametrization import PARAMETRIZATIONS, Scales
-from nfd.resnet import Architecture, initial_weight
-from nfd.training import Member, Trainer, TrainingData, draw_batches
+from nfd.network.architecture import Architecture
+from nfd.network.parametrization import PARAMETRIZATIONS, Scales
+from nfd.network.stack import initial_weight
+from nfd.pipeline.cost import CPU_STACK_BYTES, network_bytes, stack_size
+from nfd.training.batches import TrainingData, draw_batches
+from nfd.training.trainer import Member, Trainer
 
 Training = Callable[[int], list[float]]
 
@@ -78,19 +80,8 @@ class Sweep:
         """How many networks the pipeline would stack on a CPU; on a GPU, all."""
         if self.device == "cuda":
             return self.members
-        settings = {
-            "width": self.width,
-            "depth": self.depth,
-            "block_layers": 1,
-            "batch_size": self.batch_size,
-            "precision": "float32",
-            "optimizer": "sgd",
-            "probes": [],
-            "probe_size": 0,
-            "networks": [{"learning_rates": [0.0] * self.members, "couplings": ["standard"]}],
-            "seeds": [0],
-        }
-        return TrainingJob("benchmark", "", settings).members_at_once(CPU_STACK_BYTES)
+        each = network_bytes(width=self.width, depth=self.depth, samples=self.batch_size)
+        return stack_size(self.members, each, CPU_STACK_BYTES)
 
 
 def stacked(sweep: Sweep, stack_size: int | None = None) -> Training:

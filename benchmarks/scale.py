@@ -17,8 +17,8 @@ from benchmarks.crew import Crew
 from benchmarks.overheads import load
 from benchmarks.peers import Sweep, stacked
 from benchmarks.timing import interleave, summary
-from nfd import experiments
-from nfd.experiments import CPU_STACK_BYTES, LimitJob, TrainingJob
+from nfd.pipeline.cost import CPU_STACK_BYTES
+from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
 
 Line = dict[str, Any]
 Coefficients = Mapping[str, float]
@@ -190,28 +190,26 @@ def training_seconds(
     Adam and decoupled members cost a further update each; evaluation is a forward pass.
     """
     s = job.settings
-    together = job.members_at_once(CPU_STACK_BYTES)
-    shape = (s["width"], s["depth"])
-    sizes = (s["batch_size"], input_dim, outputs, s["block_layers"])
+    together = job.cost.members_at_once(CPU_STACK_BYTES)
+    shape = (s.width, s.depth)
+    sizes = (s.batch_size, input_dim, outputs, s.block_layers)
     counts = step_counts(*shape, together, *sizes)
-    decoupled = np.mean([c == "decoupled" for n in s["networks"] for c in n["couplings"]])
+    decoupled = np.mean([c == "decoupled" for n in s.networks for c in n.couplings])
     counts["Gflop"] *= 1 + decoupled / 3
-    counts["G weight"] *= 1 + decoupled / 2 + 2 * (s["optimizer"] == "adam")
+    counts["G weight"] *= 1 + decoupled / 2 + 2 * (s.optimizer == "adam")
     step = predict(counts, coefficients)
-    seen = 2 * s["evaluation_size"] + s["probe_size"] * len(s["probes"])
+    seen = 2 * s.evaluation_size + s.probe_size * len(s.probes)
     once = step_counts(*shape, together, seen, *sizes[1:])
     evaluation = coefficients["Gflop"] * once["Gflop"] / 3
     evaluation += coefficients["G feature"] * once["G feature"] / 3
-    return ceil(job.members / together) * (s["steps"] * step + s["log_points"] * evaluation)
+    return ceil(job.members / together) * (s.steps * step + s.log_points * evaluation)
 
 
 def limit_seconds(job: LimitJob, coefficients: Coefficients) -> float:
     """Predicted seconds of a limit job on one core, process start not included."""
     s = job.settings
-    counts = limit_counts(
-        s["particles"], s["depth"] * s["block_layers"], job.vectors, s["steps"] + 1
-    )
-    return predict(counts, coefficients) * len(s["seeds"]) * len(s["learning_rates"])
+    counts = limit_counts(s.particles, s.depth * s.block_layers, job.cost.vectors, s.steps + 1)
+    return predict(counts, coefficients) * s.simulations
 
 
 def enlarged(
@@ -243,16 +241,16 @@ def forecast(
 ) -> Line:
     """What a configuration, :func:`enlarged`, needs: jobs, operations, core hours, the largest job."""
     settings = enlarged(load(config), **factors)
-    jobs, limit_jobs = experiments.expand(settings)
+    jobs, limit_jobs = expand(settings)
     input_dim, outputs = DATA_SHAPES[settings["dataset"]["name"]]
     times = ", ".join(f"{factor}x the {name}" for name, factor in factors.items())
     seconds = [training_seconds(job, training, input_dim, outputs) + start_s for job in jobs]
     limit_s = [limit_seconds(job, limits) + start_s for job in limit_jobs]
     operations = sum(
-        job.members * job.settings["steps"]
+        job.members * job.settings.steps
         * step_counts(
-            job.settings["width"], job.settings["depth"], 1, job.settings["batch_size"],
-            input_dim, outputs, job.settings["block_layers"],
+            job.settings.width, job.settings.depth, 1, job.settings.batch_size,
+            input_dim, outputs, job.settings.block_layers,
         )["Gflop"]
         for job in jobs
     )  # fmt: skip
@@ -266,7 +264,7 @@ def forecast(
         "limits, core hours": float(f"{sum(limit_s) / 3600:.3g}"),
         "longest job, hours on one core": float(f"{max(seconds + limit_s) / 3600:.3g}"),
         "largest memory, GiB": round(
-            max([j.memory_mb for j in jobs] + [j.memory_mb for j in limit_jobs]) / 1024, 1
+            max([j.cost.memory_mb for j in jobs] + [j.cost.memory_mb for j in limit_jobs]) / 1024, 1
         ),
     }
 

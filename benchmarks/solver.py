@@ -309,7 +309,7 @@ def breakdown_line(setting: Setting = TABLE_SETTING, *, repeats: int = 5) -> Lin
 
 def breakdown(setting: Setting) -> dict[str, float]:
     """Processor seconds of :func:`matrix_free` in all, and inside its parts."""
-    from nfd import gaussian
+    from nfd.limit import gaussian
 
     spent: dict[str, float] = {}
 
@@ -354,7 +354,7 @@ def _resident_mib(field: str = "VmRSS") -> float:
 def main(argv: list[str]) -> None:
     import torch
 
-    import nfd.limit  # noqa: F401  (so that libraries are counted apart)
+    import nfd.limit.simulate  # noqa: F401  (so that libraries are counted apart)
 
     method, setting = argv[0], Setting(**json.loads(argv[1]))
     torch.set_num_threads(setting.threads)

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nfd
-from nfd.datasets import prepare
+from nfd.data.sources import prepare
 
 digits = prepare({"name": "digits"}).subset(24, 8)
 x = np.concatenate([digits.train_inputs, digits.test_inputs])  # rows with |x|^2 / d close to 1

@@ -9,11 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from list_targets import BASE, CHECKOUT, load
 
-from nfd.experiments import ConfigError
 from nfd.files import write_text
+from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
 from nfd.report import ReportError
 from nfd.report.compare import Comparison, compare, lines, read_run, summary
@@ -35,10 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.reconfigure(encoding="utf-8")
     try:
         return _compare_two(arguments) if arguments.runs else _compare_with_record(arguments)
-    except (ReportError, OSError) as error:
+    except (ReportError, ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-    except (yaml.YAMLError, ConfigError) as error:
-        print(f"error: {arguments.config}: {error}", file=sys.stderr)
     return 1
 
 
@@ -53,7 +50,8 @@ def _compare_with_record(arguments: argparse.Namespace) -> int:
     record, run = CHECKOUT / RECORDS / preset, Path("figures", preset)
     if not record.exists():
         print(
-            f"Preset {preset} has no record ({record} is not there), so there is nothing to compare."
+            f"Preset {preset} has no record ({RECORDS / preset} is not there), "
+            "so there is nothing to compare."
         )
         return 0
     output = arguments.output or Path("results", preset, "comparison.csv")

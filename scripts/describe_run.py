@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nfd.files import write_text
 from nfd.pipeline.script import run_script
+from nfd.pipeline.tables import TableError
 from nfd.report.record import CLAIMS_TABLE, PROVENANCE, describe
-from nfd.tables import TableError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

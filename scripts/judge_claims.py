@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from nfd import tables
-from nfd.claims import CLAIMS, evidence_of, judge, overall
-from nfd.evidence import EVIDENCE, read_evidence
+from nfd.claims.registry import CLAIMS, FIGURES, gather
+from nfd.claims.rules import judge, overall
+from nfd.evidence.table import read
 from nfd.files import write_text
+from nfd.pipeline import tables
 from nfd.pipeline.script import run_script
 
 
@@ -34,9 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             results = tables.read(arguments.tables)
             outputs = tables.read(arguments.outputs) if arguments.outputs else None
-            frames = {}
-            for claim in claims:
-                frames |= evidence_of(claim, results, outputs)
+            figures = dict.fromkeys(figure for claim in claims for figure in claim.figures)
+            frames = {figure: gather(figure, results, outputs) for figure in figures}
     except (tables.TableError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -50,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _read_evidence(paths: Sequence[str]) -> dict[str, pd.DataFrame]:
     frames = {}
     for path in map(Path, paths):
-        if path.stem not in EVIDENCE:
-            accepted = ", ".join(EVIDENCE)
+        if path.stem not in FIGURES:
+            accepted = ", ".join(FIGURES)
             raise ValueError(f"{path}: no figure has this name; accepted are {accepted}")
-        frames[path.stem] = read_evidence(path)
+        frames[path.stem] = read(path)
     return frames
 
 

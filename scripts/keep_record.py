@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import update_verdicts
-import yaml
 from list_targets import BASE, load
 
-from nfd.experiments import ConfigError
+from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
 from nfd.report import ReportError
 from nfd.report.record import keep
@@ -21,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         config = load(arguments.config)
-    except (OSError, yaml.YAMLError, ConfigError) as error:
-        print(f"error: {arguments.config}: {error}", file=sys.stderr)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     try:
         place = keep(Path("figures", config["preset"]), config)

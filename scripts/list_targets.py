@@ -10,12 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from snakemake.utils import update_config
-
-from nfd import experiments
-from nfd.catalogue import FIGURES
-from nfd.claims import CLAIMS
+from nfd.claims.registry import CLAIMS, FIGURES, claims_of
+from nfd.pipeline import config_files
+from nfd.pipeline.config import ConfigError, check
+from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
 from nfd.pipeline.script import run_script
 from nfd.report.costs import read_costs
 from nfd.report.text import duration
@@ -30,28 +28,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         config = load(arguments.config)
-    except (OSError, yaml.YAMLError, experiments.ConfigError) as error:
-        print(f"error: {arguments.config}: {error}", file=sys.stderr)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(describe(config)))
     return 0
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The checked configuration, laid over the base one as ``snakemake --configfile`` does."""
-    config = yaml.safe_load(BASE.read_text(encoding="utf-8"))
-    update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
-    return experiments.check(config)
+def load(*paths: Path) -> dict[str, Any]:
+    """The checked configuration: files laid over the base one, as ``snakemake --configfile`` does it."""
+    return check(config_files.load([BASE, *paths]))
 
 
 def describe(config: dict[str, Any]) -> list[str]:
     """The lines to print."""
     preset = config["preset"]
-    training, limits = experiments.expand(config)
-    jobs = [*training, *limits]
+    training, limits = expand(config)
+    jobs: list[TrainingJob | LimitJob] = [*training, *limits]
     estimated = dict.fromkeys(config["experiments"], 0.0)
     for job in jobs:
-        estimated[job.experiment] += job.estimate_s
+        estimated[job.experiment] += job.cost.estimate_s
     costs = read_costs(
         Path("results") / preset / "benchmarks", [(job.experiment, job.name) for job in jobs]
     )
@@ -76,7 +72,7 @@ def describe(config: dict[str, Any]) -> list[str]:
                 (
                     n,
                     duration(sum(estimated[e] for e in f.experiments)),
-                    ", ".join(f.claims),
+                    ", ".join(claims_of(n)),
                     f.title,
                 )
                 for n, f in shown.items()

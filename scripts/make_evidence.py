@@ -6,26 +6,23 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from nfd import tables
-from nfd.evidence import EVIDENCE
+from nfd.claims.registry import FIGURES, gather
 from nfd.files import write_text
+from nfd.pipeline import tables
 from nfd.pipeline.script import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", required=True, choices=EVIDENCE, help="name of the figure")
+    parser.add_argument("--figure", required=True, choices=FIGURES, help="name of the figure")
     parser.add_argument("--tables", nargs="*", default=[], help="tables of results, .parquet")
     parser.add_argument("--outputs", nargs="*", default=[], help="tables of network outputs")
     parser.add_argument("--output", required=True, help="evidence table to write, .csv")
     arguments = parser.parse_args(argv)
-    evidence = EVIDENCE[arguments.figure]
     try:
         results = _read(arguments.tables, tables.RESULT_COLUMNS)
-        outputs = None
-        if evidence.needs_outputs:
-            outputs = _read(arguments.outputs, tables.OUTPUT_COLUMNS)
-        frame = evidence.function(results, outputs)
+        outputs = _read(arguments.outputs, tables.OUTPUT_COLUMNS)
+        frame = gather(arguments.figure, results, outputs)
     except (tables.TableError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

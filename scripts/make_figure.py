@@ -1,22 +1,25 @@
 """Draw one figure from its evidence, and put the table behind it beside it."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
+from nfd.claims.registry import FIGURES, function
+from nfd.drawing.page import FORMATS, Context, draw, save_as
+from nfd.evidence.table import read
 from nfd.files import write_text
 from nfd.pipeline.script import run_script
-from nfd.plotting import FIGURES, FORMATS, Context, save_as
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", required=True, choices=list(FIGURES))
     parser.add_argument("--evidence", required=True, type=Path, help="evidence table, .csv")
-    parser.add_argument("--label", required=True, help="name of the data set, as printed")
+    parser.add_argument(
+        "--label", required=True, type=json.loads, help="name of the data set, as printed, in JSON"
+    )
     parser.add_argument("--preset", required=True, help="name of the configuration")
     parser.add_argument("--digest", required=True, help="digest of the configuration")
     parser.add_argument(
@@ -24,18 +27,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     try:
-        draw(arguments)
-    except (OSError, ValueError) as error:  # pandas' errors of reading are ValueErrors
-        print(f"error: {arguments.evidence}: {error}", file=sys.stderr)
+        write(arguments)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def draw(arguments: argparse.Namespace) -> None:
+def write(arguments: argparse.Namespace) -> None:
     """Write every output in the format that its suffix names."""
-    evidence = pd.read_csv(arguments.evidence)
     context = Context(arguments.label, arguments.preset, arguments.digest)
-    figure = FIGURES[arguments.figure](evidence, context)
+    figure = draw(function("figure", arguments.figure), read(arguments.evidence), context)
     for path in arguments.outputs:
         if path.suffix == ".csv":
             write_text(path, arguments.evidence.read_text(encoding="utf-8"))

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
-from nfd.command import job_parser, run_job
+from nfd.pipeline.command import job_parser, run_job
+from nfd.pipeline.run import run_training, training_parts
 from nfd.pipeline.script import run_script
-from nfd.runs import job_members, run_training
+from nfd.pipeline.settings import TrainingSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = job_parser(__doc__).parse_args(argv)
-    total = len(job_members(arguments.settings)) * arguments.settings["steps"]
-    return run_job(arguments, run_training, total=total, unit="step")
+    arguments = job_parser(__doc__, TrainingSettings).parse_args(argv)
+    parts, steps = training_parts(arguments.settings), arguments.settings.steps
+    trained = "trained {} networks"
+    return run_job(arguments, run_training, parts, each=steps, unit="step", done=trained)
 
 
 if __name__ == "__main__":

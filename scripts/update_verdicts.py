@@ -1,10 +1,11 @@
-"""Write the verdict tables of README.md and docs/claims.md from the records under figures/record/."""
+"""Renew what the texts quote: rules from the code, verdicts from the records in figures/record/."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nfd.claims.rules import with_rules
 from nfd.files import write_text
 from nfd.pipeline.script import run_script
 from nfd.report import ReportError
@@ -20,7 +21,7 @@ def updated() -> dict[Path, str]:
         Path("docs/claims.md"): claims_appendix(records),
     }
     return {
-        path: between_markers(path.read_text(encoding="utf-8"), table)
+        path: between_markers(with_rules(path.read_text(encoding="utf-8")), table)
         for path, table in tables.items()
     }
 

@@ -4,21 +4,26 @@ They share nothing with the package but the N(0, 1) entries of the initial weigh
 name. Three references, each closer to the formulas than to the package's stacked code:
 
 * :class:`Network`: one network in numpy, weights kept in N(0, 1) form, multipliers written out,
-  gradients by hand, both couplings, SGD and Adam;
+  gradients by hand, both couplings, all optimizers and activations;
 * :class:`TorchNetwork`: ``torch.nn.Linear`` modules for autograd and ``torch.optim`` (standard
   coupling only), with weights rescaled at will by the equivalence rule of section 2;
 * :func:`feature_dynamics`: the recursions of section 3, in which no weight ever changes.
 """
 
 from dataclasses import dataclass, field
-from math import sqrt
+from functools import partial
+from math import pi, sqrt
 
 import numpy as np
 import torch
+from scipy import special
 
-from nfd.resnet import initial_weight
+from nfd.network.stack import initial_weight
 
 ADAM_EPS = 1e-12  # on the gradient of a N(0, 1) weight
+MOMENTUM = 0.9
+DECAY = 0.1  # AdamW's: a step takes this times the base learning rate of every weight
+COLUMN = {"sgd": "sgd", "momentum": "sgd", "adam": "adam", "adamw": "adam"}  # whose factors
 
 
 def scales(name, n, L, d, T=1.0, p=0.5):
@@ -41,13 +46,32 @@ def scales(name, n, L, d, T=1.0, p=0.5):
 
 
 def phi(activation, x):
-    return {"relu": np.maximum(x, 0), "tanh": np.tanh(x), "linear": x}[activation]
+    return {
+        "relu": np.maximum(x, 0),
+        "tanh": np.tanh(x),
+        "linear": x,
+        "gelu": x * special.ndtr(x),
+        "erf": special.erf(x),
+    }[activation]
 
 
 def phi_prime(activation, x):
-    return {"relu": 1.0 * (x > 0), "tanh": 1 / np.cosh(x) ** 2, "linear": np.ones_like(x)}[
-        activation
-    ]
+    bell = np.exp(-(x**2) / 2) / sqrt(2 * pi)
+    return {
+        "relu": 1.0 * (x > 0),
+        "tanh": 1 / np.cosh(x) ** 2,
+        "linear": np.ones_like(x),
+        "gelu": special.ndtr(x) + x * bell,
+        "erf": 2 / sqrt(pi) * np.exp(-(x**2)),
+    }[activation]
+
+
+def gain(activation):
+    """Of blocks without skips: 1 / sqrt(E phi(z)^2), z normal, by quadrature; tanh has 1."""
+    if activation == "tanh":
+        return 1.0
+    z, weights = np.polynomial.hermite_e.hermegauss(120)
+    return 1 / sqrt(weights @ phi(activation, z) ** 2 / weights.sum())
 
 
 def loss_and_chi(f, y, loss):
@@ -83,8 +107,7 @@ class Network:
     def __post_init__(self):
         n, L, d, C = self.width, self.depth, self.input_dim, self.outputs
         beta, table = scales(self.name, n, L, d, self.horizon, self.correction)
-        gain = sqrt(2) if self.activation == "relu" else 1
-        self.block_scale = beta if self.skip else gain
+        self.block_scale = beta if self.skip else gain(self.activation)
         self.m = {role: cell[0] for role, cell in table.items()}
         self.rate = {role: {"sgd": cell[1], "adam": cell[2]} for role, cell in table.items()}
         inner = ("hidden_1", "hidden_2")[2 - self.block_layers :]
@@ -104,12 +127,15 @@ class Network:
             for copy in ("forward", "backward")
         )
         self.W = {role: [w.copy() for w in layers] for role, layers in self.W0.items()}
+        self.kept = dict.fromkeys(self.W, 1.0)  # share of the initial weights that decay has left
 
     def backward_weight(self, role, layer):
         """What the backward pass multiplies with: W, or the independent W^0 plus what was learned."""
         if self.coupling == "standard":
             return self.W[role][layer]
-        return self.backward_W0[role][layer] + self.W[role][layer] - self.W0[role][layer]
+        # Weight decay shrinks the initial part of both copies alike.
+        change = self.W[role][layer] - self.kept[role] * self.W0[role][layer]
+        return self.kept[role] * self.backward_W0[role][layer] + change
 
     def forward(self, x):
         """f (B, C); h, a list of L + 1 arrays (B, n); pre and z, L arrays: the argument of phi and
@@ -149,13 +175,20 @@ class Network:
         gradient, _ = self.backward(x, chi / len(x))
         self.steps += 1
         for role in trainable or self.W:
-            rate = learning_rate * self.rate[role][optimizer]
+            rate = learning_rate * self.rate[role][COLUMN[optimizer]]
+            kept = 1 - learning_rate * DECAY if optimizer == "adamw" else 1.0
+            self.kept[role] *= kept
             for k, slope in enumerate(gradient[role]):
+                self.W[role][k] *= kept
                 self.W[role][k] -= rate * self._direction(role, k, slope, optimizer)
         return losses.mean()
 
     def _direction(self, role, layer, slope, optimizer):
         if optimizer == "sgd":
+            return slope
+        if optimizer == "momentum":
+            slope = slope + MOMENTUM * self.moments.get((role, layer), 0.0)
+            self.moments[role, layer] = slope
             return slope
         first, second = self.moments.get((role, layer), (0.0, 0.0))
         first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
@@ -189,7 +222,13 @@ class TorchNetwork(torch.nn.Module):
 
     def forward(self, x):
         a = self.network
-        act = {"relu": torch.relu, "tanh": torch.tanh, "linear": lambda z: z}[a.activation]
+        act = {
+            "relu": torch.relu,
+            "tanh": torch.tanh,
+            "linear": lambda z: z,
+            "gelu": torch.nn.functional.gelu,
+            "erf": torch.erf,
+        }[a.activation]
         h = self.times("input", 0, x)
         for k in range(a.depth):
             inside = self.times("hidden_1", k, h) if a.block_layers == 2 else h
@@ -200,14 +239,21 @@ class TorchNetwork(torch.nn.Module):
     def optimizer(self, kind, learning_rate, trainable=None):
         groups = []
         for role in trainable or self.layers:
-            t, factor = self.t[role], self.network.rate[role][kind]
+            t, factor = self.t[role], self.network.rate[role][COLUMN[kind]]
             group = {"params": list(self.layers[role].parameters())}
-            if kind == "sgd":
+            if COLUMN[kind] == "sgd":
                 group["lr"] = learning_rate * factor * t**2
             else:
                 group |= {"lr": learning_rate * factor * t, "eps": ADAM_EPS / t}
+            if kind == "adamw":  # torch multiplies the decay by the group's rate
+                group["weight_decay"] = DECAY * learning_rate / group["lr"]
             groups.append(group)
-        return {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[kind](groups)
+        return {
+            "sgd": torch.optim.SGD,
+            "momentum": partial(torch.optim.SGD, momentum=MOMENTUM),
+            "adam": torch.optim.Adam,
+            "adamw": torch.optim.AdamW,
+        }[kind](groups)
 
     def weight(self, role, layer):
         """Weight in N(0, 1) form, as numpy."""

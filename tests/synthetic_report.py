@@ -7,9 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from nfd import catalogue, experiments, tables
-from nfd.claims import CLAIM_COLUMNS
-from nfd.evidence import EVIDENCE_COLUMNS
+from nfd.claims.registry import FIGURES
+from nfd.claims.rules import CLAIM_COLUMNS
+from nfd.evidence.table import COLUMNS
+from nfd.pipeline import tables
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 from nfd.report.record import describe
 
 HOSTILE = (
@@ -22,7 +25,7 @@ VERDICTS = ("supported", "contradicted", "inconclusive")
 def config() -> dict[str, Any]:
     """A checked configuration of two experiments whose data set has a hostile label."""
     shared = {"learning_rates": [0.5], "seeds": 2, "steps": 2, "batch_size": 4}
-    return experiments.check(
+    return check(
         {
             "preset": "synthetic",
             "dataset": {"name": "digits", "label": LABEL},
@@ -59,7 +62,7 @@ WITHOUT_CLAIM = "kernel_spectrum"
 def claims() -> pd.DataFrame:
     """A claim per catalogued figure but one, verdicts in turn; the first is markup wherever it can be."""
     rows = []
-    used = [(name, f) for name, f in catalogue.FIGURES.items() if name != WITHOUT_CLAIM]
+    used = [(name, f) for name, f in FIGURES.items() if name != WITHOUT_CLAIM]
     for number, (name, figure) in enumerate(used):
         for decides in (True, False):
             rows.append(
@@ -94,7 +97,7 @@ def evidence(name: str) -> pd.DataFrame:
     )
     rows.append({"quantity": "gap", "source": "fit", "depth": 3.0, "estimate": 0.3})
     frame = pd.DataFrame(rows).assign(series=HOSTILE, optimizer="sgd")
-    return frame.reindex(columns=EVIDENCE_COLUMNS)
+    return frame.reindex(columns=list(COLUMNS))
 
 
 def picture(text: str) -> str:
@@ -121,7 +124,7 @@ def make(folder: Path) -> dict[str, Path]:
     (captions / "scaling_trend.rst").write_text(
         "Loss over ``width``.\n\nSecond <b>paragraph</b>.\n"
     )
-    training, limits = experiments.expand(config())
+    training, limits = expand(config())
     written = []
     for kind, jobs in (("runs", training), ("limits", limits)):
         for job in jobs:

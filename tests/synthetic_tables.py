@@ -1,4 +1,4 @@
-"""Tables that obey the contract of nfd.tables and whose answer is known: for the statistics and claims.
+"""Tables that obey the contract of pipeline.tables and whose answer is known: for the statistics and claims.
 
 Each function makes one experiment's results (and outputs) from a law with given exponents, noise and
 seeds, so that a test can ask whether the evidence finds the law and the claim its verdict. Noise is
@@ -11,8 +11,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from nfd.pipeline.tables import IDENTITY, OUTPUT_COLUMNS, RESULT_COLUMNS
 from nfd.seeds import generator
-from nfd.tables import IDENTITY, OUTPUT_COLUMNS, RESULT_COLUMNS
 
 ONE_LAYER = "input+hidden_2+output"
 TWO_LAYERS = "input+hidden_1+hidden_2+output"

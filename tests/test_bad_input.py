@@ -1,7 +1,6 @@
 """Wrong configurations and data: refused before work starts, in one sentence that names the fault."""
 
 import copy
-import json
 import math
 from pathlib import Path
 
@@ -11,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nfd import datasets, experiments
-from nfd.experiments import ConfigError
+from nfd.data.raw import DataError
+from nfd.data.sources import check_settings, prepare
+from nfd.pipeline.config import ConfigError, check, load_schema
+from nfd.pipeline.jobs import expand
 
 ROOT = Path(__file__).parents[1]
 BASE = {
@@ -114,9 +115,9 @@ BAD = [
     (f"{E}.steps", True, "integer"),
     (f"{E}.batch_size", 0, ">= 1"),
     (f"{E}.batch_size", 9, "exceeds train_size 8"),
-    (f"{E}.optimizers", ["adamw"], "sgd, adam"),
+    (f"{E}.optimizers", ["lion"], "sgd, adam"),
     (f"{E}.optimizers", ["adam"], "add 'sgd'"),
-    (f"{E}.activation", "gelu", "relu, tanh, linear"),
+    (f"{E}.activation", "swish", "relu, tanh, linear"),
     (f"{E}.loss", "hinge", "cross_entropy"),
     (f"{E}.horizon", 0, "horizon"),
     (f"{E}.log_points", 1, ">= 2"),
@@ -126,17 +127,20 @@ BAD = [
     (f"{E}.data_order", "per_seed", "'shared'"),
     (f"{E}.train_size", REMOVE, "train_size"),
     (f"{E}.limit", {"particles": 16}, "depths is missing"),
+    (f"{E}.steps", "10", "without quotes"),
+    (f"{E}.{1}", 2, "is unknown"),
+    ("experiments", {7: BASE["experiments"]["small"]}, "a key must be text, not 7"),
     (f"{E}.limit.particles", 0, ">= 1"),
     (f"{E}.limit.particle", 16, "did you mean 'particles'"),
     (f"{E}.networks", [{"parametrization": "mup"}], "none of the networks has a limit"),
 ]
 
 
-def check(config):
+def jobs_of(config):
     """What the Snakefile does before it makes a job."""
-    checked = experiments.check(config)
-    datasets.check_settings(checked["dataset"])
-    return experiments.expand(checked)
+    checked = check(config)
+    check_settings(checked["dataset"])
+    return expand(checked)
 
 
 def assert_one_sentence(message, named):
@@ -147,7 +151,7 @@ def assert_one_sentence(message, named):
 
 
 def test_the_base_is_accepted():
-    training, limits = check(BASE)
+    training, limits = jobs_of(BASE)
     assert len(training) == 1
     assert len(limits) == 2
 
@@ -155,7 +159,7 @@ def test_the_base_is_accepted():
 @pytest.mark.parametrize(("key", "value", "named"), BAD, ids=[f"{k}={v}"[:60] for k, v, _ in BAD])
 def test_a_wrong_key_or_value_is_named(key, value, named):
     with pytest.raises(ConfigError) as caught:
-        check(changed(key, value))
+        jobs_of(changed(key, value))
     assert_one_sentence(str(caught.value), named)
 
 
@@ -164,7 +168,7 @@ def test_shipped_files_have_known_keys_only(name):
     """Each shipped preset, laid over the base, is accepted and expands."""
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     _merge(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
-    training, _ = check(config)
+    training, _ = jobs_of(config)
     assert training
 
 
@@ -283,8 +287,8 @@ FOLDERS = {
 
 @pytest.mark.parametrize("broken", FOLDERS, ids=lambda f: f.__name__)
 def test_a_broken_image_folder_is_named(tmp_path, broken):
-    with pytest.raises(datasets.DataError) as caught:
-        datasets.prepare({"name": "image_folder", **broken(tmp_path)})
+    with pytest.raises(DataError) as caught:
+        prepare({"name": "image_folder", **broken(tmp_path)})
     assert_one_sentence(str(caught.value), FOLDERS[broken])
 
 
@@ -304,7 +308,7 @@ def keys_of(schema):
     return found
 
 
-KEYS = [*sorted(keys_of(experiments.load_schema())), "small", "../x", "", "a;b", "0"]
+KEYS = [*sorted(keys_of(load_schema())), "small", "../x", "", "a;b", "0"]
 SCALARS = (
     st.none()
     | st.booleans()
@@ -335,17 +339,17 @@ def paths(value, before=()):
 def accepted_or_refused(config):
     checked, sentence = None, ""
     try:
-        checked = experiments.check(config)
+        checked = check(config)
     except ConfigError as refusal:
         sentence = str(refusal)
     if checked is None:
         assert len(sentence.splitlines()) == 1
         return
-    training, limits = experiments.expand(checked)
+    training, limits = expand(checked)
     for job in [*training, *limits]:
-        assert job.memory_mb > 0
-        assert job.runtime_min > 0
-        json.loads(experiments.as_argument(job.settings))
+        assert job.cost.memory_mb > 0
+        assert job.cost.runtime_min > 0
+        assert type(job.settings).from_json(job.settings.to_json()) == job.settings
 
 
 FUZZ = settings(

@@ -10,18 +10,22 @@ import pandas as pd
 import pytest
 import synthetic_tables as synthetic
 
-from nfd import claims, tables
-from nfd.claims import (
+from nfd.claims import rates, rules
+from nfd.claims.collapse import verdict as collapse
+from nfd.claims.convergence import verdict as convergence
+from nfd.claims.decoupling import verdict as decoupling
+from nfd.claims.mechanism import verdict as mechanism
+from nfd.claims.registry import CLAIMS, gather
+from nfd.claims.rules import (
     CLAIM_COLUMNS,
-    CLAIMS,
     CONTRADICTED,
     INCONCLUSIVE,
     SUPPORTED,
-    evidence_of,
     judge,
     overall,
 )
-from nfd.evidence import EVIDENCE
+from nfd.claims.scaling import verdict as scaling_verdict
+from nfd.pipeline import tables
 
 CORRECTED = {"parametrization": "depth_mup_corrected", "correction": 0.5, "block_layers": 2}
 FEW = range(4)
@@ -39,7 +43,8 @@ def load_script(name: str) -> ModuleType:
 def findings(
     claim: str, results: pd.DataFrame, outputs: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    return judge(CLAIMS[claim], evidence_of(CLAIMS[claim], results, outputs))
+    frames = {name: gather(name, results, outputs) for name in CLAIMS[claim].figures}
+    return judge(CLAIMS[claim], frames)
 
 
 # ---------------------------------------------------------------------------------------- tables by verdict
@@ -312,8 +317,6 @@ def test_nothing_measured_is_inconclusive_and_names_the_experiment(claim):
     assert found["rule"].str.contains("supported if").all()
     for figure in found["figure"]:
         assert figure in CLAIMS[claim].figures
-    for experiment in CLAIMS[claim].experiments:
-        assert any(experiment in EVIDENCE[figure].experiments for figure in CLAIMS[claim].figures)
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
@@ -486,47 +489,76 @@ def test_correction_shows_every_exponent():
 @pytest.mark.parametrize(
     ("rule", "low", "high", "verdict"),
     [
-        (claims.TRANSFERS, -0.09, 0.09, SUPPORTED),
-        (claims.TRANSFERS, -0.11, 0.05, INCONCLUSIVE),
-        (claims.TRANSFERS, 0.11, 0.5, CONTRADICTED),
-        (claims.TRANSFERS, -0.5, -0.11, CONTRADICTED),
-        (claims.TRANSFERS, -0.5, 0.5, INCONCLUSIVE),
-        (claims.IMPROVES, 0.001, 0.01, SUPPORTED),
-        (claims.IMPROVES, -0.001, 0.004, CONTRADICTED),
-        (claims.IMPROVES, -0.001, 0.006, INCONCLUSIVE),
-        (claims.GAP_VANISHES, -0.2, 0.09, SUPPORTED),
-        (claims.GAP_VANISHES, 0.11, 0.2, CONTRADICTED),
-        (claims.GAP_VANISHES, 0.09, 0.11, INCONCLUSIVE),
-        (claims.GAP_REMAINS, 0.11, 0.2, SUPPORTED),
-        (claims.GAP_REMAINS, 0.0, 0.09, CONTRADICTED),
-        (claims.LOSS_GAP_VANISHES, -0.3, -0.2, CONTRADICTED),
-        (claims.CONVERGES, 0.0, 0.04, SUPPORTED),
-        (claims.CONVERGES, 0.06, 0.3, CONTRADICTED),
-        (claims.FIRST_ORDER_RATE, -1.1, -0.8, SUPPORTED),
-        (claims.FIRST_ORDER_RATE, -0.6, -0.4, CONTRADICTED),
-        (claims.OF_HIGHER_ORDER, -0.6, -0.3, SUPPORTED),
-        (claims.OF_HIGHER_ORDER, -0.2, 0.2, CONTRADICTED),
-        (claims.COLLAPSES, -0.6, -0.4, SUPPORTED),
-        (claims.COLLAPSES, -0.3, 0.0, CONTRADICTED),
-        (claims.COLLAPSES, -1.0, -0.7, CONTRADICTED),
-        (claims.OF_ORDER_ONE, -0.1, 0.1, SUPPORTED),
-        (claims.OF_ORDER_ONE, 0.2, 0.6, CONTRADICTED),
-        (claims.HAS_ADVANTAGE, 0.001, 0.1, SUPPORTED),
-        (claims.HAS_ADVANTAGE, -0.1, 0.005, CONTRADICTED),
-        (claims.HAS_ADVANTAGE, -0.1, 0.02, INCONCLUSIVE),
-        (claims.STAYS_AWAY, 0.2, 1.0, SUPPORTED),
-        (claims.STAYS_AWAY, 0.0, 0.05, CONTRADICTED),
-        (claims.UNIFORM_IN_DEPTH, -0.5, 0.0, SUPPORTED),
-        (claims.UNIFORM_IN_DEPTH, 0.2, 0.6, CONTRADICTED),
-        (claims.SHRINKS, 0.01, 0.1, SUPPORTED),
-        (claims.SHRINKS, -0.1, -0.01, CONTRADICTED),
-        (claims.POWER_LAW, 0.2, 1.0, SUPPORTED),
-        (claims.POWER_LAW, -1.0, 0.05, INCONCLUSIVE),
-        (claims.CONVERGES, nan, nan, INCONCLUSIVE),
+        (rates.TRANSFERS, -0.11, 0.05, INCONCLUSIVE),
+        (rates.TRANSFERS, 0.11, 0.5, CONTRADICTED),
+        (rates.TRANSFERS, -0.5, -0.11, CONTRADICTED),
+        (rates.TRANSFERS, -0.5, 0.5, INCONCLUSIVE),
+        (scaling_verdict.IMPROVES, 0.001, 0.01, SUPPORTED),
+        (scaling_verdict.IMPROVES, -0.001, 0.004, CONTRADICTED),
+        (scaling_verdict.IMPROVES, -0.001, 0.006, INCONCLUSIVE),
+        (decoupling.GAP_VANISHES, -0.2, 0.09, SUPPORTED),
+        (decoupling.GAP_VANISHES, 0.11, 0.2, CONTRADICTED),
+        (decoupling.GAP_VANISHES, 0.09, 0.11, INCONCLUSIVE),
+        (decoupling.GAP_REMAINS, 0.11, 0.2, SUPPORTED),
+        (decoupling.GAP_REMAINS, 0.0, 0.09, CONTRADICTED),
+        (decoupling.LOSS_GAP_VANISHES, -0.3, -0.2, CONTRADICTED),
+        (convergence.CONVERGES, 0.0, 0.04, SUPPORTED),
+        (rules.FIRST_ORDER_RATE, -1.1, -0.8, SUPPORTED),
+        (rules.FIRST_ORDER_RATE, -0.6, -0.4, CONTRADICTED),
+        (mechanism.OF_HIGHER_ORDER, -0.6, -0.3, SUPPORTED),
+        (mechanism.OF_HIGHER_ORDER, -0.2, 0.2, CONTRADICTED),
+        (collapse.COLLAPSES, -0.6, -0.4, SUPPORTED),
+        (collapse.COLLAPSES, -0.3, 0.0, CONTRADICTED),
+        (collapse.COLLAPSES, -1.0, -0.7, CONTRADICTED),
+        (collapse.OF_ORDER_ONE, -0.1, 0.1, SUPPORTED),
+        (collapse.OF_ORDER_ONE, 0.2, 0.6, CONTRADICTED),
+        (collapse.HAS_ADVANTAGE, 0.001, 0.1, SUPPORTED),
+        (collapse.HAS_ADVANTAGE, -0.1, 0.005, CONTRADICTED),
+        (collapse.HAS_ADVANTAGE, -0.1, 0.02, INCONCLUSIVE),
+        (mechanism.STAYS_AWAY, 0.2, 1.0, SUPPORTED),
+        (mechanism.STAYS_AWAY, 0.0, 0.05, CONTRADICTED),
+        (mechanism.UNIFORM_IN_DEPTH, -0.5, 0.0, SUPPORTED),
+        (mechanism.UNIFORM_IN_DEPTH, 0.2, 0.6, CONTRADICTED),
+        (scaling_verdict.SHRINKS, 0.01, 0.1, SUPPORTED),
+        (scaling_verdict.SHRINKS, -0.1, -0.01, CONTRADICTED),
+        (scaling_verdict.POWER_LAW, 0.2, 1.0, SUPPORTED),
+        (scaling_verdict.POWER_LAW, -1.0, 0.05, INCONCLUSIVE),
+        (convergence.CONVERGES, nan, nan, INCONCLUSIVE),
     ],
 )
 def test_rule(rule, low, high, verdict):
     assert rule.verdict(low, high) == verdict
+
+
+SMALL, LARGE = {"ci_low": 0.0, "ci_high": 0.09}, {"ci_low": 0.0, "ci_high": 0.11}
+NEARER, NOT_NEARER = {"ci_low": 0.01, "ci_high": 0.1}, {"ci_low": -0.01, "ci_high": 0.1}
+SETBACK, NO_SETBACK = {"ci_low": -0.1, "ci_high": -0.02}, {"ci_low": -0.1, "ci_high": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("rule", "interval", "others", "verdict"),
+    [
+        # Transfer needs a small regret as well; a drift alone is enough against it.
+        (rates.TRANSFERS, (-0.09, 0.09), [SMALL], SUPPORTED),
+        (rates.TRANSFERS, (-0.09, 0.09), [LARGE], INCONCLUSIVE),
+        (rates.TRANSFERS, (-0.09, 0.09), [], INCONCLUSIVE),
+        (rates.TRANSFERS, (0.2, 0.3), [LARGE], CONTRADICTED),
+        (rates.DOES_NOT_TRANSFER, (-0.09, 0.09), [SMALL], CONTRADICTED),
+        (rates.DOES_NOT_TRANSFER, (-0.09, 0.09), [LARGE], INCONCLUSIVE),
+        (rates.DOES_NOT_TRANSFER, (0.2, 0.3), [SMALL], SUPPORTED),
+        (rates.DOES_NOT_TRANSFER, (-0.2, 0.3), [SMALL], INCONCLUSIVE),
+        # A distance from NFD counts against it only where the coupled limit is nearer.
+        (convergence.CONVERGES, (0.06, 0.3), [NEARER], CONTRADICTED),
+        (convergence.CONVERGES, (0.06, 0.3), [NOT_NEARER], INCONCLUSIVE),
+        (convergence.CONVERGES, (0.06, 0.3), [], INCONCLUSIVE),
+        (convergence.CONVERGES, (0.0, 0.04), [], SUPPORTED),
+        # One setback is enough, whatever the mean gain.
+        (scaling_verdict.IMPROVES, (0.1, 0.2), [NO_SETBACK, SETBACK], CONTRADICTED),
+        (scaling_verdict.IMPROVES, (0.1, 0.2), [NO_SETBACK], SUPPORTED),
+    ],
+)
+def test_rule_with_a_condition_on_other_rows(rule, interval, others, verdict):
+    assert rule.verdict(*interval, [pd.Series(row) for row in others]) == verdict
 
 
 @pytest.mark.parametrize(
@@ -541,6 +573,20 @@ def test_rule(rule, low, high, verdict):
 )
 def test_overall_is_a_conjunction(verdicts, decides, expected):
     assert overall(pd.DataFrame({"verdict": verdicts, "decides": decides})) == expected
+
+
+def test_the_page_of_the_claims_states_their_rules_as_the_code_has_them():
+    page = (Path(__file__).parents[1] / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert rules.with_rules(page) == page, "docs/claims.md: run scripts/update_verdicts.py"
+    for name, claim in CLAIMS.items():
+        assert f"<!-- rule of {name} -->\n\n{rules.rule_text(claim)}\n\n<!-- end" in page
+
+
+def test_a_rule_of_another_day_is_renewed_and_an_unknown_claim_named():
+    stale = "a\n<!-- rule of C9 -->\n\nwithin (0, 1)\n\n<!-- end of rule -->\nb"
+    assert "within (-0.65, -0.35): falls as L^-1/2" in rules.with_rules(stale)
+    with pytest.raises(ValueError, match="rule of C99: no claim has this name; accepted are C1, "):
+        rules.with_rules(stale.replace("C9", "C99"))
 
 
 # ---------------------------------------------------------------------------------------------- the commands

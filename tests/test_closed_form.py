@@ -7,26 +7,23 @@ from math import e, exp, inf, isclose, sqrt
 
 import numpy as np
 import pytest
+from oracles import extrapolate_depth, feature_norm, gradient_norm, linear_outputs
 from reference import Network, loss_and_chi, phi, phi_prime
 from scipy.special import erf
 
-from nfd import closed_form
 from nfd.closed_form import (
     batch_gap,
-    extrapolate_depth,
-    feature_norm,
     first_step_change,
     first_step_coupling,
     first_step_gap,
     first_step_response,
-    gradient_norm,
     learned_backward_overlap,
-    limit_bytes,
-    linear_outputs,
     moments,
     one_sample_response,
     response_ratio,
 )
+from nfd.limit.memory import limit_bytes
+from nfd.network.activations import ACTIVATIONS
 
 ROLES = ("input", "hidden", "output")
 SUBSETS = [*chain.from_iterable(combinations(ROLES, size) for size in (1, 2, 3))]
@@ -291,7 +288,7 @@ def test_relu_moments_against_quadrature(correlation):
     both = (np.cos(angle) > 0) & (other > 0)
     s, t = 1.7, 0.4
     covariance = np.array([[s, correlation * sqrt(s * t)], [correlation * sqrt(s * t), t]])
-    found = closed_form._moments(covariance, "relu")
+    found = ACTIVATIONS["relu"].kernel(covariance)
     assert abs(found.slopes[0, 1] - both.mean()) < 1e-4
     product = 2 * sqrt(s * t) * np.mean(both * np.cos(angle) * other)  # E[r^2] = 2
     assert abs(found.values[0, 1] - product) < 1e-4
@@ -324,6 +321,8 @@ TARGETS = np.eye(3)[[0, 1, 2, 1]]
         {"parametrization": "mup", "skip": False},
         {"parametrization": "depth_mup_corrected", "block_layers": 2, "correction": 0.5},
         {"parametrization": "depth_mup", "block_layers": 2},
+        {"parametrization": "depth_mup", "activation": "gelu"},
+        {"parametrization": "mup", "skip": False, "activation": "erf"},
     ],
     ids=lambda shape: "-".join(map(str, shape.values())),
 )
@@ -360,6 +359,7 @@ def _dense_first_step(shape, loss, coupling, seed, width=256, rate=1e-4):
         block_layers=shape.get("block_layers", 1),
         skip=shape.get("skip", True),
         correction=shape.get("correction", 0.5),
+        activation=shape.get("activation", "relu"),
         coupling=coupling,
     )
     x, y = INPUTS[:2], TARGETS[:2]
@@ -552,8 +552,8 @@ def test_memory_counts_bases_once_and_no_more_than_the_particles():
     ("options", "message"),
     [
         ({"activation": "tanh"}, "activation: no closed form for 'tanh'"),
-        ({"parametrization": "ntk"}, "parametrization: 'ntk' is not accepted; choose mup"),
-        ({"trainable": ("hidden_1",)}, "trainable: 'hidden_1' is not accepted"),
+        ({"parametrization": "ntk"}, "parametrization: 'ntk' is not one of mup"),
+        ({"trainable": ("hidden_1",)}, "trainable: 'hidden_1' is not one of"),
         ({"coupling": "both"}, "coupling: 'both'"),
         ({"loss": "hinge"}, "loss: 'hinge'"),
         ({"block_layers": 2, "skip": False}, "skip: False needs block_layers 1"),

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfd import datasets, runs
+from nfd.data.prepared import load, save
+from nfd.data.sources import prepare
 from nfd.pipeline import code
+from nfd.pipeline import run as runs
 
 ROOT = Path(__file__).parents[1]
 JOBS = {
@@ -100,8 +102,8 @@ print(json.dumps({"loaded": loaded, "called": sorted(called)}))
 def watched(request, tmp_path_factory):
     """(script, what a tiny job of it has loaded and called)."""
     folder = tmp_path_factory.mktemp(request.param)
-    data = datasets.prepare({"name": "digits", "train_size": 20, "test_size": 20})
-    datasets.save(data, folder / "data.npz")
+    data = prepare({"name": "digits", "train_size": 20, "test_size": 20})
+    save(data, folder / "data.npz")
     script = ROOT / f"scripts/{request.param}.py"
     arguments = ["--experiment", "small", "--data", "data.npz", "--results", "job.parquet"]
     arguments += ["--outputs", "job.outputs.parquet"]
@@ -146,16 +148,16 @@ def test_each_job_depends_on_its_own_engine():
     train, limit = (
         {module for module, _ in code.definitions(ROOT / f"scripts/{name}.py")} for name in JOBS
     )
-    assert {"nfd.training", "nfd.probes"} <= train
-    assert not {"nfd.limit", "nfd.gaussian"} & train
-    assert {"nfd.limit", "nfd.gaussian"} <= limit
-    assert "nfd.probes" not in limit
+    assert {"nfd.training.trainer", "nfd.training.probes"} <= train
+    assert not {"nfd.limit.simulate", "nfd.limit.gaussian"} & train
+    assert {"nfd.limit.simulate", "nfd.limit.gaussian"} <= limit
+    assert "nfd.training.probes" not in limit
 
 
 def test_a_function_as_entry_brings_the_classes_it_is_handed():
     found = code.definitions(runs.run_training)
-    assert ("nfd.datasets", "PreparedData") in found
-    assert ("nfd.training", "train") in found
+    assert ("nfd.data.prepared", "PreparedData") in found
+    assert ("nfd.training.train", "train") in found
 
 
 def test_it_is_quick():
@@ -178,7 +180,7 @@ class Copy:
         self.before = self.digest()
 
     def digest(self):
-        return code.digest(runs.run_training, datasets.load, package=self.package)
+        return code.digest(runs.run_training, load, package=self.package)
 
     def with_module(self, name, text):
         """The digest when a module reads ``text``."""
@@ -200,7 +202,7 @@ def copy(tmp_path_factory):
 
 
 def reached_modules():
-    return sorted({module for module, _ in code.definitions(runs.run_training, datasets.load)})
+    return sorted({module for module, _ in code.definitions(runs.run_training, load)})
 
 
 class WithoutTexts(ast.NodeTransformer):
@@ -275,7 +277,7 @@ def mutations(tree, wanted):
 @settings(max_examples=60, deadline=None)
 @given(chance=st.randoms(use_true_random=False))
 def test_any_other_operation_or_number_changes_the_digest(copy, chance):
-    reached = code.definitions(runs.run_training, datasets.load)
+    reached = code.definitions(runs.run_training, load)
     name = chance.choice(reached_modules())
     tree = ast.parse(copy.path(name).read_text())
     found = list(mutations(tree, {member for module, member in reached if module == name}))
@@ -443,6 +445,18 @@ def test_a_registered_definition_counts_though_nothing_names_it(tmp_path):
 def test_what_cannot_be_followed_is_named(tmp_path, engine, message):
     with pytest.raises(code.HiddenCodeError, match=message):
         small(tmp_path, engine=engine)
+
+
+def test_what_is_imported_by_a_computed_name_can_be_given(tmp_path):
+    """Then the whole file counts, whatever else the script may load."""
+    engine = {"import math as m": "import importlib as m", "m.sqrt": "m.import_module"}
+    digests = []
+    for late in ("LATE = 1\n", "LATE = 2\n"):
+        with pytest.raises(code.HiddenCodeError):
+            small(tmp_path, engine=engine, late=late)
+        given = tmp_path / "script.py", tmp_path / "pack/late.py"
+        digests.append(code.digest(*given, package=tmp_path / "pack"))
+    assert digests[0] != digests[1]
 
 
 def test_an_entry_that_is_not_there_is_named():

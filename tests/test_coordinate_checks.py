@@ -16,10 +16,13 @@ import pytest
 import torch
 from scipy import stats
 
-from nfd import training
-from nfd.parametrization import PARAMETRIZATIONS, Power
-from nfd.resnet import Architecture, Trace
-from nfd.training import Member, Trainer, TrainingData, draw_batches, train
+from nfd.network.architecture import Architecture
+from nfd.network.parametrization import PARAMETRIZATIONS, Power
+from nfd.network.stack import Trace
+from nfd.training import trainer
+from nfd.training.batches import TrainingData, draw_batches
+from nfd.training.train import train
+from nfd.training.trainer import Member, Trainer
 
 SEEDS = 9
 WIDTHS, DEPTHS = (64, 128, 256, 512), (8, 16, 32, 64)
@@ -153,7 +156,7 @@ def with_row(monkeypatch, name, **cells):
     """Add a wrong parametrization: depth_mup with other cells."""
     right = PARAMETRIZATIONS["depth_mup"]
     wrong = replace(right, name=name, cells=MappingProxyType({**right.cells, **cells}))
-    monkeypatch.setattr(training, "PARAMETRIZATIONS", {**PARAMETRIZATIONS, name: wrong})
+    monkeypatch.setattr(trainer, "PARAMETRIZATIONS", {**PARAMETRIZATIONS, name: wrong})
 
 
 def test_control_a_depth_factor_on_input_and_output_does_not_pass(monkeypatch):

@@ -1,8 +1,8 @@
 """The evidence of every figure on synthetic tables whose law is known."""
 
 import io
-import pkgutil
 import re
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -10,10 +10,19 @@ import pandas as pd
 import pytest
 import synthetic_tables as synthetic
 
-from nfd import closed_form, evidence, tables
-from nfd.catalogue import FIGURES
-from nfd.evidence import EVIDENCE, EVIDENCE_COLUMNS
-from nfd.evidence.selection import pick_runs
+from nfd import closed_form
+from nfd.claims.collapse.evidence import deeper_is_better, internal_collapse
+from nfd.claims.convergence.evidence import limit_convergence
+from nfd.claims.decoupling.evidence import gia_restoration
+from nfd.claims.mechanism.evidence import kernel_spectrum, vanishing_mechanism
+from nfd.claims.registry import FAMILIES, FIGURES, gather
+from nfd.claims.scaling.evidence import diminishing_returns, scaling_trend
+from nfd.claims.transfer.evidence import depth_transfer, width_transfer
+from nfd.evidence import rates, table
+from nfd.evidence.selection import pick_runs, reading_rates
+from nfd.evidence.table import CELL, COLUMNS, read, series_label
+from nfd.network.parametrization import PARAMETRIZATIONS
+from nfd.pipeline import tables
 
 
 def one(frame: pd.DataFrame, quantity: str, **columns) -> pd.Series:
@@ -67,38 +76,30 @@ TABLES = everything()
 
 @pytest.fixture(scope="module")
 def frames() -> dict[str, pd.DataFrame]:
-    return {name: EVIDENCE[name].function(*TABLES[name]) for name in EVIDENCE}
+    return {name: gather(name, *TABLES[name]) for name in FIGURES}
 
 
 # --------------------------------------------------------------------------------------------- the contract
 
 
-def test_one_function_per_figure():
-    assert list(EVIDENCE) == list(FIGURES)
-    for name, entry in EVIDENCE.items():
-        assert entry.function.__name__ == name
-        assert entry.experiments == FIGURES[name].experiments
-
-
-@pytest.mark.parametrize("figure", EVIDENCE)
+@pytest.mark.parametrize("figure", FIGURES)
 def test_tables_obey_their_contract(figure, tmp_path):
     results, outputs = TABLES[figure]
     tables.write_results(results, tmp_path / "results.parquet", {})
     if outputs is not None:
         tables.write_outputs(outputs, tmp_path / "outputs.parquet", {})
     # What the pipeline reads back from files gives the same evidence as what was written.
-    read = tables.read(tmp_path / "results.parquet")
+    read_back = tables.read(tmp_path / "results.parquet")
     read_outputs = None if outputs is None else tables.read(tmp_path / "outputs.parquet")
-    function = EVIDENCE[figure].function
     pd.testing.assert_frame_equal(
-        function(read, read_outputs), function(results, outputs), check_dtype=False
+        gather(figure, read_back, read_outputs), gather(figure, results, outputs)
     )
 
 
-@pytest.mark.parametrize("figure", EVIDENCE)
+@pytest.mark.parametrize("figure", FIGURES)
 def test_evidence_obeys_its_contract(figure, frames):
     frame = frames[figure]
-    assert tuple(frame.columns) == EVIDENCE_COLUMNS
+    assert tuple(frame.columns) == tuple(COLUMNS)
     assert set(frame["source"]) <= {"network", "limit", "closed_form", "fit"}
     assert frame["series"].str.len().gt(0).all()
     for name in ("estimate", "ci_low", "ci_high", "seeds", "width", "depth", "learning_rate"):
@@ -108,18 +109,16 @@ def test_evidence_obeys_its_contract(figure, frames):
     assert (bounded["ci_low"] <= bounded["estimate"] + 1e-12).all()
     assert (bounded["estimate"] <= bounded["ci_high"] + 1e-12).all()
     # No row is given twice.
-    identity = [
-        name for name in EVIDENCE_COLUMNS if not name.startswith(("estimate", "ci", "seeds"))
-    ]
+    identity = [name for name in COLUMNS if not name.startswith(("estimate", "ci", "seeds"))]
     assert not frame.duplicated(identity).any()
 
 
-MODULES = [module.name for module in pkgutil.iter_modules(evidence.__path__, "nfd.evidence.")]
+MODULES = [f"{family.package}.evidence" for family in FAMILIES] + [rates.__name__]
 
 
 def documented(figure: str) -> str:
     """The parts of the modules' docstrings about a figure, with '<each>' patterns."""
-    names = "|".join(EVIDENCE)
+    names = "|".join(FIGURES)
     found = []
     for module in MODULES:
         text = import_module(module).__doc__
@@ -129,7 +128,7 @@ def documented(figure: str) -> str:
     return " ".join(found)
 
 
-@pytest.mark.parametrize("figure", EVIDENCE)
+@pytest.mark.parametrize("figure", FIGURES)
 def test_every_quantity_is_documented(figure, frames):
     text = documented(figure) + "diverged_runs"
     suffixes = sorted(set(re.findall(r"<each[^>]*>_(\w+)", text)), key=len, reverse=True)
@@ -139,37 +138,37 @@ def test_every_quantity_is_documented(figure, frames):
         assert any(re.search(rf"\b{base}\b", text) for base in bases), quantity
 
 
-@pytest.mark.parametrize("figure", EVIDENCE)
+@pytest.mark.parametrize("figure", FIGURES)
 def test_no_runs_give_an_empty_table(figure):
     results = pd.DataFrame(columns=list(tables.RESULT_COLUMNS))
     outputs = pd.DataFrame(columns=list(tables.OUTPUT_COLUMNS))
-    frame = EVIDENCE[figure].function(results, outputs)
+    frame = gather(figure, results, outputs)
     assert frame.empty
-    assert tuple(frame.columns) == EVIDENCE_COLUMNS
+    assert tuple(frame.columns) == tuple(COLUMNS)
     other = synthetic.transfer("another_experiment", "depth")
-    assert EVIDENCE[figure].function(other, None).empty
+    assert gather(figure, other, None).empty
 
 
-@pytest.mark.parametrize("figure", EVIDENCE)
+@pytest.mark.parametrize("figure", FIGURES)
 def test_one_seed_gives_estimates_without_bounds(figure):
     results, outputs = TABLES[figure]
     results = results[results["seed"] == 0]
     outputs = None if outputs is None else outputs[outputs["seed"] == 0]
-    frame = EVIDENCE[figure].function(results, outputs)
+    frame = gather(figure, results, outputs)
     assert np.isfinite(frame["estimate"].astype(float)).any()
     assert frame[["ci_low", "ci_high"]].isna().all(axis=None)
 
 
-@pytest.mark.parametrize("figure", EVIDENCE)
+@pytest.mark.parametrize("figure", FIGURES)
 def test_everything_diverged_is_counted(figure):
     results, outputs = TABLES[figure]
     lost = synthetic.diverge(results, lambda frame: np.ones(len(frame), bool))
-    frame = EVIDENCE[figure].function(lost, outputs)
+    frame = gather(figure, lost, outputs)
     counted = frame[frame["quantity"] == "diverged_runs"]
     if figure != "coupling_at_init":  # nothing diverges before the first step
         networks = lost[lost["source"] == "network"]
         limits = lost if counted["source"].eq("limit").any() else networks
-        assert counted["estimate"].sum() == len(limits.drop_duplicates([*evidence.CELL, "seed"]))
+        assert counted["estimate"].sum() == len(limits.drop_duplicates([*CELL, "seed"]))
     measured = frame[frame["source"].isin(["network", "limit", "fit"])]
     left = set(measured.loc[measured["estimate"].notna(), "quantity"]) - {"diverged_runs"}
     if figure not in ("coupling_at_init",):
@@ -179,7 +178,7 @@ def test_everything_diverged_is_counted(figure):
 def test_csv_round_trip_keeps_numbers(frames):
     for frame in frames.values():
         text = frame.to_csv(index=False)
-        back = evidence.read_evidence(io.StringIO(text))
+        back = read(io.StringIO(text))
         for name in ("estimate", "ci_low", "ci_high"):
             np.testing.assert_array_equal(back[name].to_numpy(float), frame[name].to_numpy(float))
 
@@ -188,7 +187,7 @@ def test_mixed_activations_are_refused():
     results = synthetic.transfer("depth_transfer", "depth")
     mixed = pd.concat([results, results.assign(activation="tanh")])
     with pytest.raises(ValueError, match="activation mixes"):
-        evidence.depth_transfer(mixed)
+        depth_transfer(mixed)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,58 @@ def test_mixed_activations_are_refused():
     ],
 )
 def test_series_labels(network, label):
-    assert evidence.series_label(network) == label
+    assert series_label(network) == label
+
+
+def test_every_parametrization_with_an_exponent_has_it_in_its_name(monkeypatch):
+    """Else the lines of all its exponents would be one."""
+    another = replace(PARAMETRIZATIONS["depth_mup_corrected"], name="another")
+    monkeypatch.setattr(table, "PARAMETRIZATIONS", {**PARAMETRIZATIONS, "another": another})
+    networks = [{"parametrization": "another", "correction": p} for p in (0.25, 0.5)]
+    assert [series_label(network) for network in networks] == ["another p=0.25", "another p=0.5"]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_table_given_twice_is_refused(figure):
+    """A number that hides another would change an answer without a word."""
+    results, outputs = TABLES[figure]
+    with pytest.raises(
+        ValueError, match=r"experiment \w+: two values of .*; a table is given twice"
+    ):
+        gather(figure, pd.concat([results, results]), outputs)
+
+
+def test_outputs_given_twice_are_refused():
+    results, outputs = TABLES["limit_convergence"]
+    with pytest.raises(ValueError, match="two values of outputs of depth_mup for experiment limit"):
+        gather("limit_convergence", results, pd.concat([outputs, outputs]))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "No columns to parse"),
+        ("quantity,series\na,b\n", "columns of evidence are missing: source, parametrization, "),
+        (
+            ",".join(COLUMNS) + "\n" + "x," * (len(COLUMNS) - 1) + "x",
+            "column correction of evidence",
+        ),
+    ],
+)
+def test_a_file_that_is_no_evidence_is_named(text, named, tmp_path):
+    path = tmp_path / "stray.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=named) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_read_back_has_the_types_it_was_written_with(frames, tmp_path):
+    for name, frame in frames.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        pd.testing.assert_frame_equal(read(tmp_path / f"{name}.csv"), frame)
+        assert {column: str(kind) for column, kind in frame.dtypes.items()} == dict(COLUMNS)
 
 
 # ---------------------------------------------------------------------------------------- reading rates
@@ -234,7 +284,7 @@ def gia_results(**network) -> pd.DataFrame:
 
 def rates_by_depth(results: pd.DataFrame) -> dict[int, float]:
     runs = pick_runs(results, "gia_restoration")
-    rates = evidence.reading_rates(runs)
+    rates = reading_rates(runs)
     return dict(zip(rates["depth"], rates["learning_rate"], strict=True))
 
 
@@ -269,7 +319,7 @@ def test_a_shape_without_a_stable_rate_is_left_out_and_counted():
     results, outputs = synthetic.gia(gap=lambda L: 0.2 + 0 * L, parametrization="mup")
     results = synthetic.diverge(results, lambda f: f["depth"] == 64)
     assert max(rates_by_depth(results)) == 32
-    frame = evidence.gia_restoration(results, outputs)
+    frame = gia_restoration(results, outputs)
     counted = frame[frame["quantity"] == "diverged_runs"]
     # Two couplings, two rates, five seeds.
     assert counted["estimate"].sum() == 20
@@ -298,7 +348,7 @@ def test_gap_and_its_plateau(frames):
 
 def test_fluctuations_fill_the_gap_of_single_runs_but_not_of_the_mean():
     results, outputs = synthetic.gia(gap=lambda L: 0 * L, fluctuation=0.3)
-    frame = evidence.gia_restoration(results, outputs)
+    frame = gia_restoration(results, outputs)
     single = one(frame, "output_gap", source="network", depth=64, step=100)
     assert single["estimate"] == pytest.approx(0.3, rel=0.1)
     mean = frame[(frame["quantity"] == "output_gap_mean") & (frame["source"] == "network")]
@@ -311,7 +361,7 @@ def test_fluctuations_fill_the_gap_of_single_runs_but_not_of_the_mean():
 def test_mean_gap_is_relative_to_the_mean_change():
     """What seeds do not share is in neither average: half of each run's change, none of the mean's."""
     tables_ = synthetic.gia(gap=lambda L: 0.2 + 0 * L, batches=1.0, seeds=range(20))
-    frame = evidence.gia_restoration(*tables_)
+    frame = gia_restoration(*tables_)
     where = {"source": "network", "depth": 8, "step": 100}
     mean = one(frame, "output_gap_mean", **where)
     assert holds(mean, 0.2)
@@ -323,7 +373,7 @@ def test_mean_gap_is_relative_to_the_mean_change():
 @pytest.mark.parametrize("horizon", [1.0, 2.0])
 def test_closed_form_of_the_first_step(horizon):
     results, outputs = TABLES["gia_restoration"]
-    frame = evidence.gia_restoration(results.assign(horizon=horizon), outputs)
+    frame = gia_restoration(results.assign(horizon=horizon), outputs)
     exact = frame[frame["source"] == "closed_form"]
     gap = one(exact, "output_gap", depth=64)["estimate"]
     half = horizon / 2
@@ -338,7 +388,7 @@ def test_closed_form_of_the_first_step(horizon):
 
 def test_outputs_are_optional_for_losses():
     results, _ = TABLES["gia_restoration"]
-    frame = evidence.gia_restoration(results, None)
+    frame = gia_restoration(results, None)
     assert "loss_gap" in set(frame["quantity"])
     assert "output_gap_mean" not in set(frame["quantity"])
 
@@ -347,7 +397,7 @@ def test_gaps_are_paired_by_seed():
     """A decoupled run is compared with the standard run of its own seed only."""
     results, outputs = TABLES["gia_restoration"]
     keep = ~((outputs["coupling"] == "decoupled") & (outputs["seed"] == 2))
-    frame = evidence.gia_restoration(results, outputs[keep])
+    frame = gia_restoration(results, outputs[keep])
     row = one(frame, "output_gap_mean", source="network", depth=8, step=100)
     assert row["seeds"] == 4
     assert holds(row, 0.2 + 0.3 / 8)
@@ -372,7 +422,7 @@ def test_gains_per_doubling(frames):
 
 def test_gain_counts_doublings_between_uneven_sizes():
     results = synthetic.scaling(loss=lambda n, L: n**-0.5 + 0 * L, widths=(16, 64, 128), sd=1e-6)
-    frame = evidence.scaling_trend(results)
+    frame = scaling_trend(results)
     for width in (64, 128):
         row = one(frame, "train_loss_gain_width", width=width)
         assert row["estimate"] == pytest.approx(1 - 2**-0.5, abs=1e-4)
@@ -386,7 +436,7 @@ def test_each_shape_is_read_at_its_best_rate(frames):
         TABLES["scaling_trend"][0],
         lambda f: (f["learning_rate"] == 0.5) & (f["width"] == 64) & (f["seed"] == 1),
     )
-    moved = evidence.scaling_trend(diverged).query("quantity == 'final_train_loss' and width == 64")
+    moved = scaling_trend(diverged).query("quantity == 'final_train_loss' and width == 64")
     assert 0.5 not in set(moved["learning_rate"])
 
 
@@ -408,7 +458,7 @@ def test_limit_of_the_loss_and_exponents(frames):
 
 def test_no_decline_where_every_doubling_gains_the_same():
     results = synthetic.scaling(loss=lambda n, L: 2 - 0.1 * np.log2(n) - 0.1 * np.log2(L))
-    frame = evidence.diminishing_returns(results)
+    frame = diminishing_returns(results)
     assert holds(one(frame, "gain_decline_width"), 0.0)
     assert holds(one(frame, "gain_decline_depth"), 0.0)
 
@@ -451,7 +501,7 @@ def test_bias_and_fluctuation_fall_with_their_own_powers_of_width(frames):
 def test_bias_below_the_noise_floor_stays_out_of_the_slope():
     """With large fluctuations only the small widths stand out: the line ends where the noise begins."""
     tables_ = synthetic.limit_tables(fluctuation=4.0, width_error=3.0, depth_error=0.0)
-    frame = evidence.limit_convergence(*tables_)
+    frame = limit_convergence(*tables_)
     chosen = frame[(frame["series"] == "standard to coupled limit") & (frame["depth"] == 8)]
     measured = chosen[(chosen["quantity"] == "bias_over_width") & (chosen["source"] == "network")]
     floor = chosen[chosen["quantity"] == "bias_over_width_floor"]
@@ -463,7 +513,7 @@ def test_bias_below_the_noise_floor_stays_out_of_the_slope():
 
 def test_depth_bias_below_the_noise_floor_stays_out_of_the_slope():
     tables_ = synthetic.limit_tables(fluctuation=8.0, depth_error=1.0, width_error=0.0)
-    frame = evidence.limit_convergence(*tables_)
+    frame = limit_convergence(*tables_)
     chosen = frame[frame["series"] == "standard to coupled limit"]
     measured = chosen[(chosen["quantity"] == "bias_over_depth") & (chosen["source"] == "network")]
     floor = chosen[
@@ -477,8 +527,8 @@ def test_depth_bias_below_the_noise_floor_stays_out_of_the_slope():
 
 def test_limit_uncertainty_enters_the_interval():
     """The same networks against a noisier limit: the interval of the error is wider."""
-    sharp = evidence.limit_convergence(*synthetic.limit_tables(particles=10**6))
-    noisy = evidence.limit_convergence(*synthetic.limit_tables(particles=200))
+    sharp = limit_convergence(*synthetic.limit_tables(particles=10**6))
+    noisy = limit_convergence(*synthetic.limit_tables(particles=200))
 
     def width(frame):
         row = one(
@@ -513,8 +563,8 @@ def test_created_coupling_and_its_slopes(frames):
 
 
 def test_created_coupling_below_the_initial_one_is_noise():
-    results, outputs = synthetic.limit_tables(created_layer=lambda L: 0.2 / L)
-    frame = evidence.vanishing_mechanism(results, outputs)
+    results, _ = synthetic.limit_tables(created_layer=lambda L: 0.2 / L)
+    frame = vanishing_mechanism(results)
     line = frame[
         (frame["quantity"] == "coupling_layer_created")
         & (frame["source"] == "fit")
@@ -534,8 +584,8 @@ def test_initial_coupling(frames):
 
 def test_kernel_ratio():
     """The least value over steps, here at step 1, not the last."""
-    tables_ = synthetic.limit_tables(eigenvalue=lambda n, k: 0.2 * np.exp(-3.0 * (k == 1)))
-    frame = evidence.kernel_spectrum(*tables_)
+    results, _ = synthetic.limit_tables(eigenvalue=lambda n, k: 0.2 * np.exp(-3.0 * (k == 1)))
+    frame = kernel_spectrum(results)
     where = {"source": "network", "width": 1024, "depth": 8, "series": "depth_mup"}
     row = one(frame, "kernel_ratio", **where)
     assert row["estimate"] == pytest.approx(np.exp(-3), rel=0.1)
@@ -549,7 +599,7 @@ def test_kernel_ratio():
 @pytest.mark.parametrize("axis", ["depth", "width"])
 @pytest.mark.parametrize("drift", [0.0, -0.5])
 def test_drift_and_regret(axis, drift):
-    function = {"depth": evidence.depth_transfer, "width": evidence.width_transfer}[axis]
+    function = {"depth": depth_transfer, "width": width_transfer}[axis]
     frame = function(synthetic.transfer(f"{axis}_transfer", axis, drift=drift))
     row = one(frame, "drift")
     assert row["estimate"] == pytest.approx(drift, abs=0.05)
@@ -567,7 +617,7 @@ def test_drift_and_regret(axis, drift):
 def test_optimum_at_the_edge_gives_an_empty_estimate():
     results = synthetic.transfer("depth_transfer", "depth", drift=-1.2)
     results = results[results["learning_rate"] >= 2.0**-3]
-    frame = evidence.depth_transfer(results)
+    frame = depth_transfer(results)
     best = frame[(frame["quantity"] == "best_learning_rate") & (frame["source"] == "network")]
     assert best.sort_values("depth")["estimate"].isna().tolist() == [False] * 3 + [True] * 2
     row = one(frame, "drift")
@@ -581,7 +631,7 @@ def test_one_diverged_seed_makes_a_rate_unusable():
         synthetic.transfer("depth_transfer", "depth"),
         lambda f: (f["depth"] == 64) & (f["learning_rate"] >= 2) & (f["seed"] == 0),
     )
-    frame = evidence.depth_transfer(results)
+    frame = depth_transfer(results)
     row = one(frame, "final_train_loss", depth=64, learning_rate=2.0)
     assert np.isnan(row["estimate"])
     assert one(frame, "diverged_runs", depth=64, learning_rate=2.0)["estimate"] == 1
@@ -596,7 +646,7 @@ def test_transferred_rate_that_diverges_has_infinite_regret():
         synthetic.transfer("depth_transfer", "depth"),
         lambda f: (f["depth"] == 64) & (f["learning_rate"] >= 1),
     )
-    row = one(evidence.depth_transfer(results), "regret", depth=64)
+    row = one(depth_transfer(results), "regret", depth=64)
     assert row["estimate"] == np.inf
     assert np.isnan(row["ci_high"])
 
@@ -605,7 +655,7 @@ def test_rates_tried_at_some_sizes_only_are_left_out():
     """A missing rate is not a diverged one."""
     results = synthetic.transfer("depth_transfer", "depth")
     partial = results[~((results["depth"] == 64) & (results["learning_rate"] == 2.0))]
-    frame = evidence.depth_transfer(partial)
+    frame = depth_transfer(partial)
     assert 2.0 not in set(frame.loc[frame["quantity"] == "final_train_loss", "learning_rate"])
     best = one(frame, "best_learning_rate", depth=64, source="network")
     assert np.log2(best["estimate"]) == pytest.approx(0.3, abs=0.2)
@@ -613,7 +663,7 @@ def test_rates_tried_at_some_sizes_only_are_left_out():
 
 def test_internal_changes():
     results = synthetic.changes({"own_change_1": -0.5, "stream_change_1": 0.5})
-    frame = evidence.internal_collapse(results)
+    frame = internal_collapse(results)
     for step in (1, 10):
         assert one(frame, "own_change_1_slope", step=step)["estimate"] == pytest.approx(
             -0.5, abs=0.04
@@ -628,7 +678,7 @@ def test_internal_changes():
 
 def test_round_off_is_no_change():
     results = synthetic.changes({"stream_change_2": -4.0})
-    frame = evidence.internal_collapse(results)
+    frame = internal_collapse(results)
     line = frame[(frame["quantity"] == "stream_change_2") & (frame["source"] == "fit")]
     # 0.3 L^-4 falls below the round-off of 1e-6 beyond L = 16.
     assert set(line["depth"]) == {4, 8, 16}
@@ -647,7 +697,7 @@ def test_controls_do_not_enter_the_comparison_of_losses():
     control = synthetic.transfer(
         "depth_transfer_2", "depth", block_layers=2, trainable="hidden_1", level=0.1
     )
-    frame = evidence.deeper_is_better(pd.concat([TABLES["deeper_is_better"][0], control]))
+    frame = deeper_is_better(pd.concat([TABLES["deeper_is_better"][0], control]))
     assert not frame["series"].str.contains("trained").any()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nfd.datasets import prepare
+from nfd.data.sources import prepare
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -10,7 +10,7 @@ from nfd.evidence.first_order import (
     fit_first_order,
     ratio_interval,
 )
-from nfd.scaling import extrapolation_weights
+from nfd.evidence.fits import extrapolation_weights
 from nfd.seeds import generator
 
 DEPTHS = np.array([4.0, 8, 16, 32, 64])

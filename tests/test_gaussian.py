@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nfd.gaussian import GaussianMatrix, Noise, extend_basis
+from nfd.limit.gaussian import GaussianMatrix, Noise, extend_basis
 
 
 def matrix(n, coupling="standard", capacity=None, seed=0, dtype=torch.float64):

@@ -10,18 +10,17 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
+from oracles import extrapolate_depth, linear_outputs
 from reference import Network
 from test_gaussian import complete
 
-from nfd import limit
-from nfd.closed_form import (
-    extrapolate_depth,
-    first_step_change,
-    first_step_response,
-    linear_outputs,
-)
-from nfd.gaussian import GaussianMatrix
-from nfd.limit import LimitProblem, memory_bytes, simulate_dense, simulate_limit
+from nfd.closed_form import first_step_change, first_step_response
+from nfd.limit import network as matrix_free
+from nfd.limit.gaussian import GaussianMatrix
+from nfd.limit.memory import memory_bytes
+from nfd.limit.network import MatrixFreeNetwork
+from nfd.limit.problem import LimitProblem
+from nfd.limit.simulate import follow, simulate_dense, simulate_limit
 
 COUPLINGS = ("standard", "decoupled")
 TRAINABLE = [
@@ -55,7 +54,9 @@ def float64(a_problem, particles, seed=0, **options):
 
 def completed_network(a_problem, particles, seed):
     """A dense network of the reference whose weights are those a limit simulation revealed."""
-    trajectory, seen = limit._simulate(a_problem, particles, seed, dtype=torch.float64)
+    seen = MatrixFreeNetwork(a_problem, particles, seed, dtype=torch.float64)
+    inputs, outputs = seen.input_weights.clone(), seen.output_weights.clone()
+    trajectory = follow(a_problem, seen)
     network = Network(
         a_problem.parametrization,
         particles,
@@ -70,9 +71,7 @@ def completed_network(a_problem, particles, seed):
         coupling=a_problem.coupling,
         correction=a_problem.correction,
     )
-    start = limit._Network(a_problem, particles, seed, torch.device("cpu"), torch.float64, None, ())
-    network.W0["input"] = [start.input_weights.numpy().T]
-    network.W0["output"] = [start.output_weights.numpy()]
+    network.W0["input"], network.W0["output"] = [inputs.numpy().T], [outputs.numpy()]
     rng = np.random.default_rng(seed)
     for layer, block in enumerate(seen.blocks):
         for role, matrix in zip(a_problem.hidden_roles, block, strict=True):
@@ -103,6 +102,9 @@ def dense_outputs(a_problem, network):
         {"loss": "mse", "activation": "tanh"},
         {"loss": "cross_entropy", "horizon": 2.0},
         {"loss": "cross_entropy", "activation": "linear"},
+        {"loss": "cross_entropy", "activation": "gelu"},
+        {"activation": "erf", "block_layers": 2},
+        {"activation": "gelu", "parametrization": "mup", "skip": False, "learning_rate": 0.1},
         {"parametrization": "mup", "skip": False, "learning_rate": 0.1},
         {"parametrization": "complete_p", "trainable": ("hidden",)},
         {"block_layers": 2, "loss": "cross_entropy"},
@@ -134,7 +136,7 @@ def test_the_replay_fails_without_the_response_terms(monkeypatch):
     def unaware(*arguments):
         return GaussianMatrix(*arguments[:-1], "decoupled")
 
-    monkeypatch.setattr(limit, "GaussianMatrix", unaware)
+    monkeypatch.setattr(matrix_free, "GaussianMatrix", unaware)
     trial = problem()
     trajectory, network = completed_network(trial, 40, 3)
     assert np.abs(trajectory.outputs - dense_outputs(trial, network)).max() > 0.01
@@ -291,9 +293,8 @@ def mean_response(options, particles, seeds):
     on_v = control_coefficient(options, {"input", "hidden"})
     found = []
     for seed, negate in product(range(seeds), signs):
-        trajectory, network = limit._simulate(
-            trial, particles, seed, dtype=torch.float64, negate=negate
-        )
+        network = MatrixFreeNetwork(trial, particles, seed, dtype=torch.float64, negate=negate)
+        trajectory = follow(trial, network)
         f = trajectory.outputs[:, 0, 0]
         h_0 = network.inputs @ network.input_weights / sqrt(trial.inputs.shape[1])
         control = on_h * ((h_0**2).mean() - 1) + on_v * ((network.output_weights**2).mean() - 1)
@@ -521,7 +522,9 @@ def test_observing_more_changes_no_law_and_less_gives_nan():
 
 def test_a_learning_rate_of_zero_changes_nothing():
     """The features repeat, so that every step finds its vectors in the basis."""
-    trajectory, network = limit._simulate(problem(learning_rate=0.0), 64, 0, dtype=torch.float64)
+    trial = problem(learning_rate=0.0)
+    network = MatrixFreeNetwork(trial, 64, 0, dtype=torch.float64)
+    trajectory = follow(trial, network)
     assert np.abs(trajectory.outputs - trajectory.outputs[0]).max() < 1e-12
     assert all(block[0].initial.right.used == 5 for block in network.blocks)
 
@@ -562,11 +565,11 @@ def test_duplicate_samples_have_equal_outputs_and_count_twice():
 def test_float32_agrees_with_a_dense_replay_in_float64():
     """To 1e-4, at a few hundred nearly dependent vectors."""
     trial = problem(batches=np.tile(BATCHES, (20, 1)), learning_rate=0.05, horizon=0.5)
-    trajectory, network = limit._simulate(trial, 400, 0)
-    start = limit._Network(trial, 400, 0, torch.device("cpu"), torch.float32, None, ())
+    network = MatrixFreeNetwork(trial, 400, 0)
     dense = Network("depth_mup", 400, 3, 7, 3, 0, horizon=0.5)
-    dense.W0["input"] = [start.input_weights.double().numpy().T]
-    dense.W0["output"] = [start.output_weights.double().numpy()]
+    dense.W0["input"] = [network.input_weights.double().numpy().T]
+    dense.W0["output"] = [network.output_weights.double().numpy()]
+    trajectory = follow(trial, network)
     rng = np.random.default_rng(0)
     dense.W0["hidden_2"] = [complete(block[0].initial, rng)[0] for block in network.blocks]
     dense.W = {role: [w.copy() for w in layers] for role, layers in dense.W0.items()}
@@ -589,25 +592,26 @@ def test_memory_is_known_in_advance():
     """All tensors held at the end fit in the estimate, and fill most of it."""
     for block_layers, dtype in product((1, 2), (torch.float32, torch.float64)):
         trial = problem(depth=10, batches=np.tile(BATCHES, (4, 1)), block_layers=block_layers)
-        _, network = limit._simulate(trial, 2000, 0, dtype=dtype)
+        network = MatrixFreeNetwork(trial, 2000, 0, dtype=dtype)
+        follow(trial, network)
         held = sum(m.initial.nbytes for block in network.blocks for m in block)
         held += sum(slope.nbytes for slope in network.slopes)
-        assert held < memory_bytes(trial, 2000, dtype) < 1.4 * held
+        assert held < memory_bytes(trial, 2000, dtype.itemsize) < 1.4 * held
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"parametrization": "ntk"}, "parametrization: 'ntk' is not accepted; choose mup"),
-        ({"parametrization": "standard"}, "parametrization: 'standard' is not accepted"),
-        ({"loss": "hinge"}, "loss: 'hinge' is not accepted; choose mse, cross_entropy"),
+        ({"parametrization": "ntk"}, "parametrization: 'ntk' is not one of mup, depth_mup"),
+        ({"parametrization": "standard"}, "parametrization: 'standard' is not one of mup"),
+        ({"loss": "hinge"}, "loss: 'hinge' is not one of mse, cross_entropy"),
         ({"coupling": "none"}, "coupling: 'none'"),
-        ({"activation": "gelu"}, "activation: 'gelu'"),
+        ({"activation": "swish"}, "activation: 'swish' is not one of relu, tanh"),
         ({"block_layers": 3}, "block_layers: 3"),
         ({"block_layers": 2, "skip": False}, "skip"),
         ({"depth": 0}, "depth: 0"),
         ({"horizon": 0.0}, "horizon: 0.0"),
-        ({"trainable": ("hidden_1",)}, "trainable: 'hidden_1' is not accepted"),
+        ({"trainable": ("hidden_1",)}, "trainable: 'hidden_1' is not one of input, hidden"),
         ({"inputs": INPUTS[:3]}, "inputs: need shape"),
         ({"batches": []}, "batches: need a non-empty"),
         ({"batches": [[0, 5]]}, "batches: sample ids must lie in 0..4"),

@@ -7,9 +7,11 @@ import pytest
 import reference
 import torch
 
-from nfd.parametrization import PARAMETRIZATIONS, ROLES
-from nfd.resnet import Architecture
-from nfd.training import Member, Trainer, TrainingData
+from nfd.network.architecture import Architecture
+from nfd.network.parametrization import PARAMETRIZATIONS
+from nfd.network.roles import ROLES
+from nfd.training.batches import TrainingData
+from nfd.training.trainer import Member, Trainer
 
 # n = 100, L = 81, d = 49, T = 1/4, p = 1/4: sqrt n = 10, sqrt L = 9, sqrt d = 7, sqrt T = 1/2, L^p = 3.
 SIZES = {"width": 100, "depth": 81, "input_dim": 49}
@@ -99,7 +101,7 @@ def test_describe_prints_the_exponents():
 
 def test_unknown_roles_optimizers_and_names_are_errors():
     mup = PARAMETRIZATIONS["mup"]
-    with pytest.raises(ValueError, match="optimizer: 'adamw' is unknown; choose sgd or adam"):
+    with pytest.raises(ValueError, match="optimizer: 'adamw' is not one of sgd, adam"):
         mup.scales(8, 8, 8, optimizer="adamw")
     with pytest.raises(KeyError, match="bias"):
         mup.scales(8, 8, 8)["bias"]

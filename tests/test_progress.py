@@ -1,10 +1,11 @@
 """The line that says how long a run will take."""
 
+import os
 import time
 
 import pytest
 
-from nfd import progress
+from nfd.pipeline import progress
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,17 @@ from nfd import progress
 )
 def test_the_rest_takes_as_long_as_the_pace_so_far_says(left, elapsed, text):
     assert progress.line("laptop", 100.0, left, elapsed) == text
+
+
+def test_a_job_has_ended_when_all_its_files_are_new(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for path, moment in ((old, 100), (new, 300)):
+        path.touch()
+        os.utime(path, (moment, moment))
+    finished = progress.written_since(200)
+    assert finished([str(new)])
+    assert not finished([str(new), str(old)])
+    assert not finished([str(new), str(tmp_path / "none")])
 
 
 def test_it_speaks_while_work_is_left_and_is_silent_after(monkeypatch, capsys):

@@ -11,9 +11,9 @@ import pytest
 import synthetic_report
 import yaml
 
-from nfd.catalogue import FIGURES
-from nfd.claims import CLAIM_COLUMNS, CLAIMS
-from nfd.experiments import ConfigError, check, config_digest
+from nfd.claims.registry import CLAIMS, FIGURES
+from nfd.claims.rules import CLAIM_COLUMNS
+from nfd.pipeline.config import ConfigError, check, config_digest
 from nfd.report import ReportError
 from nfd.report.record import describe, keep
 from nfd.report.verdicts import BEGIN, END, Recorded, between_markers, recorded, verdict_table

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import synthetic_report
 
-from nfd.claims import overall
+from nfd.claims.rules import overall
 from nfd.report import ReportError
 from nfd.report.figures import read_figure, slim, summarise
 from nfd.report.findings import read_claims

@@ -5,8 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from nfd import datasets, runs, tables
-from nfd.experiments import check, expand
+from nfd.data.prepared import PreparedData
+from nfd.data.raw import DataError
+from nfd.data.sources import prepare
+from nfd.pipeline import run, tables
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 
 EXPERIMENT = {
     "networks": [{"parametrization": "depth_mup"}],
@@ -39,24 +43,24 @@ def jobs(**changes: object) -> tuple[list, list]:
 
 
 @pytest.fixture(scope="module")
-def digits() -> datasets.PreparedData:
-    return datasets.prepare({"name": "digits"})
+def digits() -> PreparedData:
+    return prepare({"name": "digits"})
 
 
 @pytest.fixture(scope="module")
-def trained(digits: datasets.PreparedData) -> runs.Tables:
+def trained(digits: PreparedData) -> run.Tables:
     (job,) = jobs()[0]
-    return runs.run_training("trial", job.settings, digits, device=torch.device("cpu"))
+    return run.run_training("trial", job.settings, digits, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
-def limits(digits: datasets.PreparedData) -> runs.Tables:
+def limits(digits: PreparedData) -> run.Tables:
     cpu = torch.device("cpu")
-    parts = [runs.run_limit("trial", job.settings, digits, device=cpu) for job in jobs()[1]]
+    parts = [run.run_limit("trial", job.settings, digits, device=cpu) for job in jobs()[1]]
     return tuple(pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
 
 
-def test_tables_obey_the_contract(trained: runs.Tables, limits: runs.Tables, tmp_path) -> None:
+def test_tables_obey_the_contract(trained: run.Tables, limits: run.Tables, tmp_path) -> None:
     for name, (results, outputs) in {"network": trained, "limit": limits}.items():
         tables.write_results(results, tmp_path / f"{name}.parquet", {})
         tables.write_outputs(outputs, tmp_path / f"{name}.outputs.parquet", {})
@@ -65,7 +69,7 @@ def test_tables_obey_the_contract(trained: runs.Tables, limits: runs.Tables, tmp
         assert outputs["outputs"].map(len).eq(4 * 10).all()
 
 
-def test_a_row_is_what_the_run_computed(trained: runs.Tables) -> None:
+def test_a_row_is_what_the_run_computed(trained: run.Tables) -> None:
     """output_change recomputed from the outputs that were kept."""
     results, outputs = trained
     key = ["coupling", "seed", "step"]
@@ -89,7 +93,7 @@ def test_a_row_is_what_the_run_computed(trained: runs.Tables) -> None:
     ],
 )
 def test_network_and_limit_measure_the_same_thing(
-    trained: runs.Tables, limits: runs.Tables, metric: str, split: str, coupling: str
+    trained: run.Tables, limits: run.Tables, metric: str, split: str, coupling: str
 ) -> None:
     """Real matrices and the matrix-free simulation at the same width, in law, at every step.
 
@@ -111,25 +115,39 @@ def test_network_and_limit_measure_the_same_thing(
     assert ((network.mean() - limit.mean()).abs() < 4 * error).all()
 
 
-def test_a_limit_diverges_by_the_rule_for_networks(digits: datasets.PreparedData) -> None:
+def test_a_limit_diverges_by_the_rule_for_networks(digits: PreparedData) -> None:
     """A finite loss beyond 100 times the first counts, for both, from the step it was found at."""
     training, limit = jobs(learning_rates=[300.0], loss="mse", steps=2, couplings=["standard"])
     cpu = torch.device("cpu")
-    networks, _ = runs.run_training("trial", training[0].settings, digits, device=cpu)
-    particles, _ = runs.run_limit("trial", limit[0].settings, digits, device=cpu)
+    networks, _ = run.run_training("trial", training[0].settings, digits, device=cpu)
+    particles, _ = run.run_limit("trial", limit[0].settings, digits, device=cpu)
     assert np.isfinite(particles["value"]).all()
     for results in (networks, particles):
         assert (results["diverged"] == (results["step"] > 0)).all()
 
 
-def test_a_training_set_that_is_too_small_is_named(digits: datasets.PreparedData) -> None:
-    (job,) = jobs(train_size=5000)[0]
-    with pytest.raises(datasets.DataError, match=r"train_size 5000: digits .* 1437"):
-        runs.run_training("trial", job.settings, digits, device=torch.device("cpu"))
+@pytest.mark.parametrize(
+    ("n_train", "n_test", "said"),
+    [
+        (3, 360, "experiments.trial.train_size: 8 is more than the 3 train samples of digits"),
+        (1437, 3, "experiments.trial.evaluation_size: 6 is more than the 3 test samples of digits"),
+    ],
+)
+def test_too_few_samples_are_named_before_anything_is_computed(
+    digits: PreparedData, n_train: int, n_test: int, said: str
+) -> None:
+    training, limits = jobs()
+    few, cpu = digits.subset(n_train, n_test), torch.device("cpu")
+    for compute, job in ((run.run_training, training[0]), (run.run_limit, limits[0])):
+        with pytest.raises(DataError) as error:
+            compute("trial", job.settings, few, device=cpu)
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
 
 
-def test_a_gpu_that_is_not_there_is_named() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(runs.DeviceError, match="torch sees no GPU"):
-        runs.use_device("cuda", 1, tf32=False)
+def test_samples_that_just_suffice_are_accepted(digits: PreparedData) -> None:
+    (job,) = jobs(seeds=1)[0]
+    results, _ = run.run_training(
+        "trial", job.settings, digits.subset(8, 6), device=torch.device("cpu")
+    )
+    assert np.isfinite(results["value"]).all()

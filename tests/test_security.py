@@ -13,8 +13,12 @@ import pytest
 import torch
 from snakemake.utils import format as snakemake_format
 
-from nfd import datasets, experiments
-from nfd.checkpoint import Checkpoint
+from nfd.data.prepared import load
+from nfd.data.raw import DataError
+from nfd.data.sources import label_of
+from nfd.pipeline.config import ConfigError, check
+from nfd.pipeline.settings import as_argument
+from nfd.training.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")])
@@ -105,7 +109,7 @@ def test_rules_quote_what_comes_from_the_config():
         "{threads}",
     }
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for command in re.findall(r"shell:\n((?: +\".*\n)+)", path.read_text()):
+        for command in re.findall(r"shell:\n((?: +[\"'].*\n)+)", path.read_text()):
             for field in re.findall(r"\{[^{}]+\}", command):
                 assert field.endswith(":q}") or field in plain, f"{path.name}: {field} unquoted"
 
@@ -143,8 +147,8 @@ def _saved(folder, sprung):
 def test_trapped_prepared_data_runs_nothing(tmp_path):
     sprung, path = tmp_path / "sprung", tmp_path / "data.npz"
     np.savez(path, format=np.array([Trap(sprung)], dtype=object))
-    with pytest.raises(datasets.DataError):
-        datasets.load(path)
+    with pytest.raises(DataError):
+        load(path)
     assert not sprung.exists()
 
 
@@ -161,11 +165,11 @@ def test_names_become_no_paths(name):
         "batch_size": 4,
     }
     good = {"preset": "x", "dataset": {"name": "digits"}, "experiments": {"e": experiment}}
-    experiments.check(good)
-    with pytest.raises(experiments.ConfigError):
-        experiments.check({**good, "preset": name})
-    with pytest.raises(experiments.ConfigError):
-        experiments.check({**good, "experiments": {name: experiment}})
+    check(good)
+    with pytest.raises(ConfigError):
+        check({**good, "preset": name})
+    with pytest.raises(ConfigError):
+        check({**good, "experiments": {name: experiment}})
 
 
 HOSTILE = 'it\'s "q" $(touch sprung) `touch sprung`; touch sprung #{x}'
@@ -173,7 +177,7 @@ HOSTILE = 'it\'s "q" $(touch sprung) `touch sprung`; touch sprung #{x}'
 
 def test_a_hostile_label_is_only_a_label(tmp_path):
     """Through Snakemake's own quoting and a real shell."""
-    settings = experiments.as_argument({"name": "digits", "label": HOSTILE})
+    settings = as_argument({"name": "digits", "label": HOSTILE})
     script = ROOT / "scripts" / "prepare_data.py"
 
     class Params:
@@ -193,5 +197,6 @@ def test_a_hostile_label_is_only_a_label(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"data.npz"}
-    assert datasets.load(tmp_path / "data.npz").label == HOSTILE
+    assert load(tmp_path / "data.npz").name == "digits"
+    assert label_of(json.loads(settings)) == HOSTILE
     assert json.loads(settings)["label"] == HOSTILE

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from nfd.resnet import initial_weight
+from nfd.network.stack import initial_weight
 from nfd.seeds import generator
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nfd.evidence.intervals import Interval, interval, jackknife_interval, mean_interval
 from nfd.evidence.significance import (
     LOOKS,
     boundaries,
@@ -13,7 +14,6 @@ from nfd.evidence.significance import (
     probability_below,
     sequential_level,
 )
-from nfd.scaling import Interval, interval, jackknife_interval, mean_interval
 from nfd.seeds import generator
 
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 
-from nfd import datasets
+from nfd.data.prepared import contents_digest
+from nfd.data.sources import prepare
 from nfd.pipeline import store as stores
-from nfd.pipeline.store import COLUMNS, Origin, Store, StoreError, address_of, samples_digest
+from nfd.pipeline.store import COLUMNS, Origin, Store, StoreError, address_of
 
 ORIGIN = Origin(samples="s", code="c", device="cpu")
 
@@ -122,18 +123,18 @@ def test_only_minor_versions_count():
 
 
 def test_the_digest_of_samples_covers_what_networks_see():
-    data = datasets.prepare({"name": "digits", "train_size": 30, "test_size": 20})
+    data = prepare({"name": "digits", "train_size": 30, "test_size": 20})
     changed = [
         replace(data, scale=2 * data.scale),
         replace(data, channel_mean=data.channel_mean + 1),
-        replace(data, train_pixels=data.train_pixels[::-1]),
+        replace(data, train_values=data.train_values[::-1]),
         replace(data, train_labels=data.train_labels[::-1].copy()),
-        replace(data, test_pixels=data.test_pixels[::-1]),
+        replace(data, test_values=data.test_values[::-1]),
         data.subset(29, 20),
         data.subset(30, 19),
     ]
-    assert len({samples_digest(d) for d in [data, *changed]}) == 1 + len(changed)
-    assert samples_digest(replace(data, label="Other name")) == samples_digest(data)
+    assert len({contents_digest(d) for d in [data, *changed]}) == 1 + len(changed)
+    assert contents_digest(replace(data, name="other")) == contents_digest(data)
 
 
 # ------------------------------------------------------------------------------- damaged files

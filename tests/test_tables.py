@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from nfd import tables
+from nfd.pipeline import tables
 from nfd.pipeline.provenance import provenance
+from nfd.report.record import gather_provenance
 
+ROOT = Path(__file__).parents[1]
 RUN = {
     "experiment": "depth_transfer",
     "source": "network",
@@ -110,8 +113,8 @@ def test_a_failed_write_keeps_the_old_table(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     tables.write_results(results(), path, FACTS)
 
-    def full_disk(table, where, **_):
-        where.write_bytes(b"PAR1 and no more")
+    def full_disk(table, file, **_):
+        file.write(b"PAR1 and no more")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(tables.pq, "write_table", full_disk)
@@ -151,6 +154,49 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_tables_do_not_load_torch():
-    program = "import sys, json, nfd.tables; print(json.dumps('torch' in sys.modules))"
+    program = "import sys, json, nfd.pipeline.tables; print(json.dumps('torch' in sys.modules))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert json.loads(answer.stdout) is False
+
+
+def of_data(tmp_path, **digests):
+    """One table for each name, made from the data of that digest."""
+    paths = [tmp_path / f"{name}.parquet" for name in digests]
+    for path, digest in zip(paths, digests.values(), strict=True):
+        tables.write_results(results(), path, {**FACTS, "dataset_digest": digest})
+    return paths
+
+
+def test_tables_of_two_data_sets_are_not_mixed(tmp_path):
+    paths = of_data(tmp_path, a="1" * 64, b="1" * 64, c="2" * 64)
+    assert len(tables.read(paths[:2])) == 4
+    for mixed in (tables.read, gather_provenance):
+        with pytest.raises(tables.TableError) as error:
+            mixed(paths)
+        told = str(error.value)
+        assert f"{paths[0]} was made from the data 111111111111" in told
+        assert f"{paths[2]} from 222222222222" in told
+        assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("make_evidence", ["--figure", "depth_transfer", "--output", "evidence.csv"]),
+        ("judge_claims", ["--output", "claims.csv"]),
+        ("describe_run", ["--config", "{}", "--claims", "claims.csv", "--figures", "."]),
+    ],
+)
+def test_the_scripts_refuse_mixed_tables_in_one_sentence(tmp_path, script, arguments):
+    paths = list(map(str, of_data(tmp_path, a="1" * 64, b="2" * 64)))
+    (tmp_path / "claims.csv").touch()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / f"scripts/{script}.py"), *arguments, "--tables", *paths],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "need the same data" in done.stderr
+    assert done.stderr.count("\n") == 1

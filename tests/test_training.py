@@ -11,24 +11,28 @@ import pytest
 import reference
 import torch
 
-from nfd.parametrization import PARAMETRIZATIONS
-from nfd.resnet import Architecture
-from nfd.training import (
-    Member,
-    Trainer,
-    TrainingData,
-    as_values,
-    draw_batches,
-    log_spaced_steps,
-    loss_and_chi,
-    train,
-)
+from nfd.network.activations import ACTIVATIONS
+from nfd.network.architecture import Architecture
+from nfd.network.losses import LOSSES
+from nfd.network.parametrization import PARAMETRIZATIONS
+from nfd.training.batches import TrainingData, as_values, draw_batches, log_spaced_steps
+from nfd.training.optimizers import OPTIMIZERS
+from nfd.training.train import train
+from nfd.training.trainer import Member, Trainer
 
 STEPS, BATCH, SAMPLES = 5, 4, 24
 SHAPE = {"input_dim": 5, "outputs": 3, "width": 12, "depth": 3}
 KINDS = {"one-layer": {}, "two-layer": {"block_layers": 2}, "no-skip": {"skip": False}}
-RATE = {"sgd": 0.02, "adam": 0.02}
+RATE = {"sgd": 0.02, "adam": 0.02, "momentum": 0.01, "adamw": 0.02}
 close = partial(np.testing.assert_allclose, rtol=0, atol=1e-10)
+
+# Per sample, from torch.nn.functional: every record of LOSSES needs its own.
+TORCH_LOSSES = {
+    "mse": lambda f, y: 0.5 * torch.nn.functional.mse_loss(f, y, reduction="none").sum(-1),
+    "cross_entropy": lambda f, y: torch.nn.functional.cross_entropy(
+        f.movedim(-1, 1), y.argmax(-1), reduction="none"
+    ),
+}
 
 
 def make_data(loss="mse", seeds=range(4), steps=STEPS, scale=1.0):
@@ -80,9 +84,9 @@ def effective(network, role):
 # ------------------------------------------------------- against torch.nn.Linear and torch.optim
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-@pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stack_is_its_members_trained_by_torch_one_by_one(kind, activation, loss, optimizer):
     """Each parametrization with its own rate, seed and batches: outputs and weights after 5 steps."""
@@ -95,7 +99,7 @@ def test_a_stack_is_its_members_trained_by_torch_one_by_one(kind, activation, lo
     trainer = advanced(a, members, data, loss=loss, optimizer=optimizer)
     x = torch.from_numpy(data.inputs)
     f = trainer.stack.forward(trainer.expand(x))
-    y = torch.from_numpy(data.targets)
+    y = torch.from_numpy(as_values(data.targets, 3))
     for m, member in enumerate(members):
         network = reference_network(a, member)
         model = reference.TorchNetwork(network)
@@ -103,11 +107,7 @@ def test_a_stack_is_its_members_trained_by_torch_one_by_one(kind, activation, lo
         start, mean_loss = model(x).detach(), 0.0
         for batch in data.batches[member.seed]:
             descent.zero_grad()
-            out, target = model(x[batch]), y[batch]
-            if loss == "mse":
-                value = 0.5 * (out - target).square().sum(1).mean()
-            else:
-                value = torch.nn.functional.cross_entropy(out, target)
+            value = TORCH_LOSSES[loss](model(x[batch]), y[batch]).mean()
             value.backward()
             descent.step()
             mean_loss += value.item()
@@ -122,8 +122,8 @@ def test_a_stack_is_its_members_trained_by_torch_one_by_one(kind, activation, lo
 # ------------------------------------------------------------------------- decoupled backward
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_couplings_agree_with_the_numpy_reference(kind, loss, optimizer):
     """Couplings interleaved in the list of members; forward and backward weights after 5 steps."""
@@ -217,12 +217,13 @@ def assert_same_member(one, m, other, k, tolerance=0.0):
         np.testing.assert_allclose(b[key][0], value, rtol=tolerance, atol=tolerance, err_msg=key)
         assert b[key][1] == diverged
     for step in range(STEPS + 1):
-        np.testing.assert_allclose(
-            other.outputs[k, step], one.outputs[m, step], rtol=tolerance, atol=tolerance
-        )
+        assert ((m, step) in one.outputs) == ((k, step) in other.outputs)  # not when diverged
+        if (m, step) in one.outputs:
+            f, g = one.outputs[m, step], other.outputs[k, step]
+            np.testing.assert_allclose(g, f, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_member_does_not_depend_on_its_neighbours(optimizer, dtype):
     """Alone, in another order, or a few at once: the same numbers, to the last bit on a CPU."""
@@ -255,7 +256,7 @@ def test_seeds_decide_weights_and_batches_and_root_seed_decides_all():
     assert values(run([Member("mup", 0.1, 0)], root_seed=1), 0) != values(one, 0)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("trainable", [("input",), ("hidden_1", "output"), ("hidden_2",), ()])
 def test_frozen_roles_do_not_move(trainable, optimizer):
     """To the last bit, next to a neighbour that trains everything; the others do move."""
@@ -462,7 +463,7 @@ def test_log_spaced_steps_by_hand():
 # ----------------------------------------------------------------------------------------- losses
 
 
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_loss_and_chi_agree_with_torch(loss):
     """Large outputs included, where a naive softmax overflows."""
     rng = torch.Generator().manual_seed(0)
@@ -471,18 +472,16 @@ def test_loss_and_chi_agree_with_torch(loss):
     ).view(3, 1, 1)
     f.requires_grad_()
     ids = torch.randint(0, 4, (3, 7), generator=rng)
+    targets = torch.nn.functional.one_hot(ids, 4).double()
     if loss == "mse":
         targets = torch.randn(3, 7, 4, dtype=torch.float64, generator=rng)
-        expected = 0.5 * torch.nn.functional.mse_loss(f, targets, reduction="none").sum(-1)
-    else:
-        targets = torch.nn.functional.one_hot(ids, 4).double()
-        expected = torch.nn.functional.cross_entropy(
-            f.flatten(0, 1), ids.flatten(), reduction="none"
-        ).view(3, 7)
+    expected = TORCH_LOSSES[loss](f, targets)
     expected.sum().backward()
-    value, chi = loss_and_chi(f.detach(), targets, loss)
+    value, chi = LOSSES[loss].value_and_chi(f.detach(), targets)
     torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(chi, f.grad, rtol=1e-12, atol=1e-12)
+    in_numpy = LOSSES[loss].chi(f.detach().numpy(), targets.numpy())
+    np.testing.assert_allclose(in_numpy, f.grad, rtol=1e-12, atol=1e-12)
 
 
 def test_targets_become_values():
@@ -508,7 +507,7 @@ def test_targets_become_values():
         ({"learning_rate": float("inf")}, "learning_rate: inf"),
         (
             {"trainable": ("hidden",)},
-            r"trainable: \['hidden'\] not among the roles input, hidden_1",
+            "trainable: 'hidden' is not one of input, hidden_1",
         ),
     ],
 )
@@ -521,9 +520,9 @@ def test_an_impossible_member_is_refused_with_the_field_named(change, message):
     ("options", "message"),
     [
         ({"loss": "hinge"}, "loss: 'hinge' is not one of mse, cross_entropy"),
-        ({"optimizer": "lion"}, "optimizer: 'lion' is not one of sgd, adam"),
+        ({"optimizer": "lion"}, "optimizer: 'lion' is not one of sgd, adam, momentum"),
         ({"members": []}, "members: at least one network is needed"),
-        ({"probes": ["outputs", "hessian"]}, r"probes: \['hessian'\] not among outputs, output_"),
+        ({"probes": ["outputs", "hessian"]}, "probes: 'hessian' is not one of outputs, output_"),
         ({"log_steps": [0, STEPS + 1]}, rf"log_steps: {STEPS + 1} .*0\.\.{STEPS}"),
         ({"log_steps": [-1]}, rf"log_steps: -1 .*0\.\.{STEPS}"),
         ({"members": [Member("mup", 0.1, 9)]}, r"batches: .*seed 9"),

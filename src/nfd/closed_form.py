@@ -1,7 +1,6 @@
-"""Exact results at infinite width that simulations must meet, and what goes with them (no torch).
+"""Exact results at infinite width that simulations must meet (docs/theory.md, section 5; no torch).
 
-* one sample, first step: norms of features and gradients, and the response of the output, at any depth
-  and in the limit (docs/theory.md, section 5): :func:`feature_norm`, :func:`gradient_norm`,
+* one sample, first step: the response of the output, at any depth and in the limit:
   :func:`first_step_response`, what is left between both couplings: :func:`first_step_gap`,
   :func:`response_ratio`;
 * what the first step leaves behind: :func:`first_step_coupling` of a matrix with its transpose, and
@@ -9,62 +8,44 @@
 * the same response for any activation by one-dimensional integrals: :func:`moments`,
   :func:`one_sample_response`;
 * many samples, first step, from the recursions of the kernels: :func:`first_step_change`,
-  :func:`batch_gap`;
-* linear networks, all steps, from the Tensor Programs recursion: :func:`linear_outputs`;
-* from finite depths to infinite depth, with an error bar: :func:`extrapolate_depth`;
-* memory of a limit simulation: :func:`limit_bytes`.
+  :func:`batch_gap`.
 
 Everywhere ``depth`` is the number L of blocks and ``horizon`` is T.
 """
 
 from collections.abc import Callable, Sequence
-from math import exp, inf, sqrt
+from math import exp, inf
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from nfd.parametrization import PARAMETRIZATIONS
-
-_HIDDEN = {1: ("hidden_2",), 2: ("hidden_1", "hidden_2")}
-
-
-def _width_powers(name: str) -> list:
-    return [(cell.multiplier.n, cell.sgd.n) for cell in PARAMETRIZATIONS[name].cells.values()]
-
-
-# The rows under which features move by O(1) at infinite width: those with mup's powers of n.
-FEATURE_LEARNING = tuple(n for n in PARAMETRIZATIONS if _width_powers(n) == _width_powers("mup"))
-
+from nfd.choices import check_choice
+from nfd.network.activations import ACTIVATIONS
+from nfd.network.architecture import COUPLINGS
+from nfd.network.losses import LOSSES
+from nfd.network.parametrization import FEATURE_LEARNING, PARAMETRIZATIONS
+from nfd.network.roles import hidden_roles
 
 # --- One sample with |x|^2 = d, one small step, one-layer blocks, depth_mup -------------------------
 
 
-def _growth(horizon: float, depth: float, activation: str, power: float) -> float:
-    """(1 + qT/L)^(L power), or e^(qT power) for infinite ``depth``."""
-    rate = _energy(activation) * horizon
-    return exp(rate * power) if depth == inf else (1 + rate / depth) ** (depth * power)
-
-
 def _energy(activation: str) -> float:
     """q in E[phi(h)^2] = q E[h^2], which is also E[phi'(h)^2]."""
-    if activation not in ("relu", "linear"):
-        raise ValueError(f"activation: no closed form for {activation!r}; choose relu or linear")
-    return 0.5 if activation == "relu" else 1.0
+    check_choice("activation", activation, ACTIVATIONS)
+    energy = ACTIVATIONS[activation].energy
+    if energy is None:
+        known = ", ".join(name for name, phi in ACTIVATIONS.items() if phi.energy is not None)
+        raise ValueError(
+            f"activation: no closed form of one sample for {activation!r}; choose {known}"
+        )
+    return energy
 
 
-def feature_norm(
-    time: float, *, horizon: float = 1.0, depth: float = inf, activation: str = "relu"
-) -> float:
-    """E[h_l^2] at ``time`` l/L."""
-    return _growth(horizon, depth, activation, time)
-
-
-def gradient_norm(
-    time: float, *, horizon: float = 1.0, depth: float = inf, activation: str = "relu"
-) -> float:
-    """E[g_l^2] / chi^2 at ``time`` l/L."""
-    return _growth(horizon, depth, activation, 1 - time)
+def _growth(horizon: float, depth: float, activation: str) -> float:
+    """(1 + qT/L)^L: by how much the blocks multiply the mean square of the stream."""
+    rate = _energy(activation) * horizon
+    return exp(rate) if depth == inf else (1 + rate / depth) ** depth
 
 
 def first_step_response(
@@ -79,8 +60,8 @@ def first_step_response(
 
     The contributions of the roles in ``trainable`` ("input", "hidden" or "hidden_2", "output") add up.
     """
-    growth = _growth(horizon, depth, activation, 1)
     rate = _energy(activation) * horizon
+    growth = _growth(horizon, depth, activation)
     standard = coupling == "standard"
     hidden = rate * (growth / (1 + rate / depth)) if standard else growth - 1
     response = {
@@ -89,8 +70,9 @@ def first_step_response(
         "hidden_2": hidden,
         "output": growth,
     }
-    _check_names("coupling", [coupling], ("standard", "decoupled"))
-    _check_names("trainable", trainable, tuple(response))
+    check_choice("coupling", coupling, COUPLINGS)
+    for role in trainable:
+        check_choice("trainable", role, response)
     return sum(response[role] for role in trainable)
 
 
@@ -151,10 +133,10 @@ def first_step_coupling(
     ``gradients`` fall linearly with l; their sum is the same in every block, and so are the decoupled
     network's ``gradients`` (docs/theory.md, section 5).
     """
-    _check_names("coupling", [coupling], ("standard", "decoupled"))
+    check_choice("coupling", coupling, COUPLINGS)
     rate = _energy(activation) * horizon
     # sum_l (qT/L) (1 + qT/L)^(L-1): what W_l adds to the stream times what the stream adds to g_l.
-    base = rate * _growth(horizon, depth, activation, 1) / (1 + rate / depth)
+    base = rate * _growth(horizon, depth, activation) / (1 + rate / depth)
     if coupling == "decoupled":
         return FirstStepCoupling(0.0, base, 0.0)
     share = _block_share(horizon, depth, activation)
@@ -178,17 +160,11 @@ def learned_backward_overlap(
     multiple of the stream of one sign, because the copy of W2 that made it passes g back once more; so the
     overlap grows as L^p in the decoupled network too (docs/theory.md, section 5).
     """
-    _check_names("coupling", [coupling], ("standard", "decoupled"))
+    check_choice("coupling", coupling, COUPLINGS)
     hidden = first_step_response(
         horizon=horizon, depth=depth, activation=activation, coupling=coupling
     )
     return depth**correction * hidden
-
-
-def _check_names(key: str, names: Sequence[str], accepted: Sequence[str]) -> None:
-    for name in names:
-        if name not in accepted:
-            raise ValueError(f"{key}: {name!r} is not accepted; choose {', '.join(accepted)}")
 
 
 # --- One sample, the first step, any activation -----------------------------------------------------
@@ -231,7 +207,7 @@ def one_sample_response(
     layers' response, and multiplies the responses of all layers below by 1 + (T/L) D if the backward pass
     uses its matrix. At infinite depth these are differential equations in l/L, solved to 1e-9.
     """
-    _check_names("coupling", [coupling], ("standard", "decoupled"))
+    check_choice("coupling", coupling, COUPLINGS)
     shared = coupling == "standard"
 
     def slope(_: float, state: np.ndarray) -> np.ndarray:
@@ -251,25 +227,6 @@ def one_sample_response(
 
 
 # --- Many samples, the first step ----------------------------------------------------------------
-
-
-class _Moments(NamedTuple):
-    """E[phi(u) phi(v)] and E[phi'(u) phi'(v)] for all pairs of Gaussian pre-activations, (N, N)."""
-
-    values: np.ndarray
-    slopes: np.ndarray
-
-
-def _moments(covariance: np.ndarray, activation: str) -> _Moments:
-    """The arc-cosine kernels of ReLU (Cho and Saul, 2009), or the covariance itself."""
-    if activation == "linear":
-        return _Moments(covariance, np.ones_like(covariance))
-    if activation != "relu":
-        raise ValueError(f"activation: no closed form for {activation!r}; choose relu or linear")
-    scale = np.sqrt(np.outer(covariance.diagonal(), covariance.diagonal()))
-    angle = np.arccos(np.clip(covariance / np.where(scale > 0, scale, 1), -1, 1))
-    values = scale * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi)
-    return _Moments(values, (np.pi - angle) / (2 * np.pi))
 
 
 def first_step_change(
@@ -299,12 +256,13 @@ def first_step_change(
     with chi_b the loss derivative at f = 0 and K a sum over roles of a forward kernel times a backward
     kernel. In the decoupled network the gradient that trains a layer and the one through which the
     output feels the change share the identity path only, so its backward kernel is 1 with skips and 0
-    without (but for the last layer). Any mup-type row of PARAMETRIZATIONS; relu or linear.
+    without (but for the last layer). Any mup-type row of PARAMETRIZATIONS; every activation with
+    a kernel.
     """
     targets = np.asarray(batch_targets, float)
     if targets.ndim != 2:
         raise ValueError("batch_targets: need (B, C) values; pass one-hot rows for classes")
-    _check_names("loss", [loss], ("mse", "cross_entropy"))
+    check_choice("loss", loss, LOSSES)
     samples = np.concatenate([np.asarray(probe_inputs, float), np.asarray(batch_inputs, float)])
     kernel = _first_step_kernel(
         samples,
@@ -318,7 +276,7 @@ def first_step_change(
         coupling=coupling,
         trainable=trainable,
     )
-    chi = _loss_derivative(np.zeros_like(targets), targets, loss)
+    chi = LOSSES[loss].chi(np.zeros_like(targets), targets)
     probes = len(probe_inputs)
     return -learning_rate / len(targets) * kernel[:probes, probes:] @ chi
 
@@ -367,18 +325,22 @@ def _first_step_kernel(
     """K (N, N): the output of one sample moves by -rate * K * chi when another is learned."""
     if block_layers == 2 and not skip:
         raise ValueError("skip: False needs block_layers 1")
-    _check_names("coupling", [coupling], ("standard", "decoupled"))
-    input_dim = samples.shape[1]
+    check_choice("coupling", coupling, COUPLINGS)
+    check_choice("activation", activation, ACTIVATIONS)
+    phi, input_dim = ACTIVATIONS[activation], samples.shape[1]
+    if phi.kernel is None:
+        known = ", ".join(name for name, record in ACTIVATIONS.items() if record.kernel is not None)
+        raise ValueError(f"activation: no closed form for {activation!r}; choose {known}")
     rates = _Rates.of(
         parametrization, depth, input_dim, horizon, correction, trainable, block_layers
     )
-    branch = rates.branch if skip else (sqrt(2.0) if activation == "relu" else 1.0)
+    branch = rates.branch if skip else phi.gain
     gram = samples @ samples.T / input_dim
 
     streams, blocks = [gram], []
     for _ in range(depth):
         # With two layers, the pre-activation W1 h has the covariance of h.
-        blocks.append(_moments(streams[-1], activation))
+        blocks.append(phi.kernel(streams[-1]))
         streams.append(skip * streams[-1] + branch**2 * blocks[-1].values)
 
     kernel = rates.output * streams[-1]
@@ -412,219 +374,13 @@ class _Rates(NamedTuple):
         trainable: Sequence[str],
         block_layers: int,
     ) -> "_Rates":
-        hidden = _HIDDEN[block_layers]
-        _check_names("trainable", trainable, ("input", "hidden", *hidden, "output"))
+        hidden = hidden_roles(block_layers)
+        for name in trainable:
+            check_choice("trainable", name, ("input", "hidden", *hidden, "output"))
         trained = {*trainable, *(hidden if "hidden" in trainable else ())}
-        _check_names("parametrization", [parametrization], FEATURE_LEARNING)
+        check_choice("parametrization", parametrization, FEATURE_LEARNING)
         row = PARAMETRIZATIONS[parametrization]
         # Mup's powers of the width cancel against those of the fields, and at width 1 they are 1.
         scales = row.scales(1, depth, input_dim, horizon=horizon, correction=correction)
         factors = {r: scales[r].learning_rate * (r in trained) for r in scales.roles}
         return cls(scales.branch, **factors)
-
-
-def _loss_derivative(outputs: np.ndarray, targets: np.ndarray, loss: str) -> np.ndarray:
-    if loss == "mse":
-        return outputs - targets
-    weights = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True) - targets
-
-
-# --- Linear networks, all steps ------------------------------------------------------------------
-
-
-def linear_outputs(
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    batches: np.ndarray,
-    *,
-    depth: int,
-    learning_rate: float,
-    horizon: float = 1.0,
-    loss: str = "mse",
-    parametrization: str = "depth_mup",
-    coupling: str = "standard",
-    trainable: Sequence[str] = ("input", "hidden", "output"),
-) -> np.ndarray:
-    """Outputs (K+1, S, C) of a linear one-layer-block network of infinite width under SGD, exactly.
-
-    inputs (S, d), targets (S, C), batches (K, B) sample ids. Tensor Programs (arXiv:2310.02244,
-    section 4): a product W h is a Gaussian symbol, of covariance <h, h'>/n, plus for every earlier
-    W^T g the vector g times the derivative of h by the symbol of W^T g; likewise for W^T g. Without
-    nonlinearities every vector stays a linear combination of the symbols, with fixed coefficients, so
-    inner products, and with them the outputs, are numbers. Decoupled networks drop the derivatives.
-    """
-    inputs, targets = np.asarray(inputs, float), np.asarray(targets, float)
-    _check_names("loss", [loss], ("mse", "cross_entropy"))
-    program = _LinearProgram(
-        inputs,
-        targets.shape[1],
-        np.asarray(batches),
-        _Rates.of(parametrization, depth, inputs.shape[1], horizon, 0.5, trainable, 1),
-        depth,
-        learning_rate,
-        coupling,
-    )
-    outputs = []
-    for step in range(len(batches) + 1):
-        outputs.append(program.forward(step))
-        if step < len(batches):
-            program.backward(step, _loss_derivative(outputs[-1], targets, loss))
-    return np.array(outputs)
-
-
-class _LinearProgram:
-    """Coefficients of all vectors of a linear network's training, and their inner products.
-
-    A vector is a row of coefficients over the symbols: d columns of U, C rows of V, and per layer one
-    symbol for each W h (steps x samples) and each W^T g (steps x batch). Symbols of different kinds or
-    layers are independent; ``forward_gram`` and ``backward_gram`` hold the covariances within a layer.
-    """
-
-    def __init__(
-        self,
-        inputs: np.ndarray,
-        classes: int,
-        batches: np.ndarray,
-        rates: _Rates,
-        depth: int,
-        learning_rate: float,
-        coupling: str,
-    ):
-        _check_names("coupling", [coupling], ("standard", "decoupled"))
-        (samples, dim), (steps, batch) = inputs.shape, batches.shape
-        self.inputs, self.batches, self.rates, self.depth = inputs, batches, rates, depth
-        self.rate = learning_rate / batch
-        self.coupled = coupling == "standard"
-        forward, backward = (steps + 1) * samples, steps * batch
-        self.plain = dim + classes
-        self.size = self.plain + depth * (forward + backward)
-        self.forward_symbols = self.plain + np.arange(depth * forward).reshape(depth, forward)
-        self.backward_symbols = (
-            self.plain + depth * forward + np.arange(depth * backward).reshape(depth, backward)
-        )
-        self.forward_gram = np.zeros((depth, forward, forward))
-        self.backward_gram = np.zeros((depth, backward, backward))
-        self.h = np.zeros((depth + 1, forward, self.size))
-        self.g = np.zeros((depth + 1, backward, self.size))
-        self.readout = np.zeros((classes, self.size))
-        self.readout[:, dim : self.plain] = np.eye(classes)
-
-    def forward(self, step: int) -> np.ndarray:
-        """Features of all samples at ``step``; returns the outputs (S, C)."""
-        samples, dim = self.inputs.shape
-        new = slice(step * samples, (step + 1) * samples)
-        old_g = slice(0, step * self.batches.shape[1])
-        learned = self.inputs[self.batches[:step].ravel()]
-        branch = self.rates.branch
-        h = np.zeros((samples, self.size))
-        h[:, :dim] = self.inputs / sqrt(dim)
-        h -= self.rate * self.rates.input * (self.inputs @ learned.T / dim) @ self.g[0, old_g]
-        self.h[0, new] = h
-        for layer in range(self.depth):
-            gram = self._inner(self.h[layer, : new.stop], h)
-            self.forward_gram[layer, : new.stop, new] = gram
-            self.forward_gram[layer, new, : new.stop] = gram.T
-            weights = -self.rate * self.rates.hidden_2 * branch * gram[self._learned_rows(step)].T
-            if self.coupled:
-                weights += h[:, self.backward_symbols[layer, old_g]]
-            product = weights @ self.g[layer + 1, old_g]
-            product[np.arange(samples), self.forward_symbols[layer, new]] += 1
-            h = h + branch * product
-            self.h[layer + 1, new] = h
-        return self._inner(h, self.readout)
-
-    def backward(self, step: int, chi: np.ndarray) -> None:
-        """Gradients of the batch of ``step`` from chi (S, C) of all samples, and the new readout."""
-        size = self.batches.shape[1]
-        new, old_g = slice(step * size, (step + 1) * size), slice(0, step * size)
-        seen_h = slice(0, (step + 1) * len(self.inputs))
-        chi = chi[self.batches[step]]
-        branch = self.rates.branch
-        g = chi @ self.readout
-        for layer in reversed(range(self.depth)):
-            self.g[layer + 1, new] = g
-            gram = self._inner(self.g[layer + 1, : new.stop], g)
-            self.backward_gram[layer, : new.stop, new] = gram
-            self.backward_gram[layer, new, : new.stop] = gram.T
-            weights = -self.rate * self.rates.hidden_2 * branch * gram[old_g].T
-            product = weights @ self.h[layer, self._learned_rows(step)]
-            if self.coupled:
-                product += g[:, self.forward_symbols[layer, seen_h]] @ self.h[layer, seen_h]
-            product[np.arange(size), self.backward_symbols[layer, new]] += 1
-            g = g + branch * product
-        self.g[0, new] = g
-        features = self.h[self.depth, step * len(self.inputs) + self.batches[step]]
-        self.readout = self.readout - self.rate * self.rates.output * chi.T @ features
-
-    def _learned_rows(self, step: int) -> np.ndarray:
-        """Rows of ``h`` that belong to the rows of ``g`` before ``step``."""
-        steps = np.arange(step)[:, None]
-        return (steps * len(self.inputs) + self.batches[:step]).ravel()
-
-    def _inner(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """<a, b> / n for all pairs of rows."""
-        total = a[:, : self.plain] @ b[:, : self.plain].T
-        for symbols, grams in (
-            (self.forward_symbols, self.forward_gram),
-            (self.backward_symbols, self.backward_gram),
-        ):
-            for row, gram in zip(symbols, grams, strict=True):
-                span = slice(row[0], row[-1] + 1)
-                total += a[:, span] @ (gram @ b[:, span].T)
-        return total
-
-
-# --- From finite depth and particles to the limit -------------------------------------------------
-
-
-class Extrapolation(NamedTuple):
-    """A limit and its standard error over seeds, both of the shape of one value."""
-
-    limit: np.ndarray
-    standard_error: np.ndarray
-
-
-def extrapolate_depth(
-    depths: Sequence[int], values: np.ndarray, order: int | None = None
-) -> Extrapolation:
-    """Richardson extrapolation to infinite depth, with an error bar from the seeds.
-
-    ``values`` (depths, seeds, ...), paired by seed. Each seed's values are fitted by a polynomial in
-    1/L of degree ``order`` (default: one less than the number of depths, which for depths L and 2L is
-    2 f_2L - f_L), and its value at 1/L = 0 is averaged over seeds. The error bar is statistical only.
-    """
-    values = np.asarray(values, float)
-    order = len(depths) - 1 if order is None else order
-    if len(set(depths)) != len(values) or not 0 < order < len(depths):
-        raise ValueError(
-            "depths: need one row of values per distinct depth and more depths than the order, >= 1"
-        )
-    steps = 1 / np.asarray(depths, float)
-    weights = np.linalg.pinv(np.vander(steps, order + 1, increasing=True))[0]
-    per_seed = np.tensordot(weights, values, axes=1)
-    seeds = len(per_seed)
-    spread = per_seed.std(axis=0, ddof=1) if seeds > 1 else np.full(per_seed.shape[1:], np.nan)
-    return Extrapolation(per_seed.mean(axis=0), spread / sqrt(seeds))
-
-
-def limit_bytes(
-    particles: int,
-    *,
-    depth: int,
-    forward_vectors: int,
-    backward_vectors: int,
-    block: int,
-    block_layers: int = 1,
-    itemsize: int = 4,
-) -> int:
-    """Memory in bytes of :func:`nfd.limit.simulate_limit`, the libraries (about 0.4 GB) not counted.
-
-    ``forward_vectors``: samples passed forward, summed over the K + 1 evaluations; ``backward_vectors``
-    the same backward; ``block``: the most samples passed forward at once.
-    """
-    vectors = min(forward_vectors, particles) + min(backward_vectors, particles)
-    # Two arrays per side and matrix; slopes (at most one block per layer); two dozen blocks in work.
-    arrays = depth * (2 * block_layers * vectors + block) + 24 * block
-    learned = min(forward_vectors, particles) * min(backward_vectors, particles)
-    return (arrays * particles + depth * block_layers * learned) * itemsize

@@ -71,6 +71,13 @@ class Checkout:
         command = self.command(*arguments, config=config)
         if "--profile" not in arguments:
             command += ["--cores", str(cores)]
+        return self._finished(command)
+
+    def run(self, script: str, *arguments: str):
+        """Run a script of the copy; the same is returned."""
+        return self._finished([self.python, script, *arguments])
+
+    def _finished(self, command: list[str]):
         return subprocess.run(
             command,
             cwd=self.folder,

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from checkout import TINY, Checkout, assert_same_tables, merged, tables_in
 
-from nfd import experiments
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 
 # Checkpoints so often that a kill nearly always finds one.
 QUICK = ("INTERVAL_S = 60.0", "INTERVAL_S = 0.2")
@@ -53,7 +54,7 @@ RUN = "results/longer/runs/depth_transfer/width16_depth8_block1_adam.parquet"
 def quickened(folder):
     """A copy with frequent checkpoints, and the config file of LONGER in it."""
     checkout = Checkout(folder)
-    module = folder / "src/nfd/checkpoint.py"
+    module = folder / "src/nfd/training/checkpoint.py"
     text = module.read_text()
     for old, new in (QUICK, EAGER):
         assert old in text
@@ -83,13 +84,13 @@ def prepared(tmp_path, undisturbed):
 
 def job_command(checkout, kind):
     """The command of LONGER's training job, or of its limit job, as the rule would start it."""
-    training, limits = experiments.expand(experiments.check(merged(LONGER)))
+    training, limits = expand(check(merged(LONGER)))
     jobs = {"train": (training, "runs"), "simulate_limit": (limits, "limits")}[kind]
-    job = max(jobs[0], key=lambda job: job.settings["steps"])
+    job = max(jobs[0], key=lambda job: job.settings.steps)
     stem = f"results/longer/{jobs[1]}/{job.experiment}/{job.name}"
     return [
         *(checkout.python, f"scripts/{kind}.py", "--experiment", job.experiment),
-        *("--settings", experiments.as_argument(job.settings), "--data", "results/longer/data.npz"),
+        *("--settings", job.settings.to_json(), "--data", "results/longer/data.npz"),
         *("--results", f"{stem}.parquet", "--outputs", f"{stem}.outputs.parquet"),
     ]
 
@@ -126,17 +127,20 @@ def time_of(run: Callable[[], subprocess.Popen]) -> float:
 def kill_job_repeatedly(checkout, kind, kills, seed):
     """Kill the job ``kills`` times at random moments, then let it end.
 
-    A job that ends before its moment is begun anew, and checked like any other.
+    A job that ends before its moment is begun anew, with an empty store, and checked like any other.
     """
     command, rng = job_command(checkout, kind), random.Random(seed)
     folder = checkout.folder / "results/longer" / {"train": "runs"}.get(kind, "limits")
+    store = checkout.folder / "work/store"
     duration = time_of(lambda: start(checkout, command))
     shutil.rmtree(folder)
+    shutil.rmtree(store)
     while kills:
         process = start(checkout, command)
         try:
             assert process.wait(timeout=rng.uniform(0.1, 1.0) * duration) == 0
             shutil.rmtree(folder)
+            shutil.rmtree(store)
         except subprocess.TimeoutExpired:
             kill(process)
             kills -= 1

@@ -1,6 +1,7 @@
 """The smoke preset from a clean checkout to figures and verdicts, and what makes jobs run again."""
 
 import os
+import subprocess
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -8,21 +9,25 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 import yaml
-from checkout import SMOKE, merged
+from checkout import ROOT, SMOKE, merged
 
-from nfd import catalogue, experiments
+from nfd.claims.registry import FAMILIES, FIGURES
+from nfd.drawing.names import NOT_MEASURED
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
+from nfd.report.compare import compare, read_run
 
 FORMATS = ("pdf", "png", "svg", "csv")
 
 
 @pytest.fixture(scope="module")
 def config(smoke):
-    return experiments.check(merged(yaml.safe_load((smoke.folder / SMOKE).read_text())))
+    return check(merged(yaml.safe_load((smoke.folder / SMOKE).read_text())))
 
 
 def test_everything_is_there(smoke):
     figures = smoke.folder / "figures/smoke"
-    for name in catalogue.FIGURES:
+    for name in FIGURES:
         for kind in FORMATS:
             assert (figures / f"{name}.{kind}").stat().st_size > 0
     claims = pd.read_csv(smoke.folder / "results/smoke/claims.csv")
@@ -30,8 +35,47 @@ def test_everything_is_there(smoke):
     assert (smoke.folder / "results/smoke/report.html").stat().st_size > 0
 
 
+def test_a_run_changes_and_adds_nothing_that_git_sees(smoke, tmp_path):
+    git = ["git", f"--git-dir={tmp_path}/git", f"--work-tree={smoke.folder}"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    listed = [*git, "ls-files", "--others", "--exclude-standard", "-z"]
+    done = subprocess.run(listed, cwd=smoke.folder, capture_output=True, text=True, check=True)
+    seen = set(filter(None, done.stdout.split("\0")))
+    assert "README.md" in seen
+    changed = [
+        name
+        for name in sorted(seen)
+        if not (ROOT / name).exists()
+        or (ROOT / name).read_bytes() != (smoke.folder / name).read_bytes()
+    ]
+    assert changed == []
+
+
+def test_the_run_can_be_compared_and_equals_itself(smoke):
+    run = read_run(smoke.folder / "figures/smoke")
+    judged = pd.read_csv(smoke.folder / "results/smoke/claims.csv")
+    found = compare(run, run)
+    assert list(found.observables["observable"]) == list(judged["observable"])
+    assert (found.observables["z"].dropna() == 0).all()
+    assert set(run.evidence) == set(FIGURES)
+
+
+@pytest.mark.nightly
+def test_another_root_seed_is_compared_observable_by_observable(smoke):
+    done = smoke.snakemake("claims", "--config", "root_seed=1", "preset=smoke1")
+    assert done.returncode == 0, done.stdout[-5000:]
+    found = compare(*(read_run(smoke.folder / "figures" / name) for name in ("smoke", "smoke1")))
+    listed = set(found.observables["observable"])
+    for name in ("smoke", "smoke1"):
+        claims = pd.read_csv(smoke.folder / "results" / name / "claims.csv")
+        assert set(claims["observable"]) <= listed
+    assert "root_seed" in [difference.key for difference in found.settings]
+    assert not found.shared_seeds
+    assert (found.observables["z"].dropna() != 0).any()
+
+
 def test_every_job_has_its_tables(smoke, config):
-    for kind, jobs in zip(("runs", "limits"), experiments.expand(config), strict=True):
+    for kind, jobs in zip(("runs", "limits"), expand(config), strict=True):
         for job in jobs:
             stem = smoke.folder / f"results/smoke/{kind}/{job.experiment}/{job.name}"
             assert stem.with_suffix(".parquet").exists()
@@ -78,16 +122,90 @@ def edited(smoke, path, old, new):
 
 
 def test_a_caption_reruns_no_training(smoke):
-    with edited(smoke, "workflow/report/depth_transfer.rst", "\n", " Edited.\n"):
+    with edited(smoke, "src/nfd/claims/transfer/depth_transfer.rst", "\n", " Edited.\n"):
         planned = smoke.planned()
     assert planned == ["report_page"]
 
 
+def test_no_panel_says_that_its_experiment_did_not_run(smoke):
+    """All experiments ran: an empty panel would ask for something under another name than evidence has."""
+    for name in FIGURES:
+        picture = (smoke.folder / f"figures/smoke/{name}.svg").read_text(encoding="utf-8")
+        assert "depth" in picture or "width" in picture  # text is text in these files
+        assert NOT_MEASURED not in picture, name
+
+
+def family_of(figure: str) -> list[str]:
+    """The figures of the same family."""
+    return next(
+        names for family in FAMILIES if figure in (names := [f.name for f in family.figures])
+    )
+
+
 @pytest.mark.parametrize(
-    "module", ["training", "limit", "datasets", "evidence/transfer", "drawing"]
+    ("path", "old", "new", "redrawn"),
+    [
+        ("drawing/lines.py", "height < 0.5", "height < 0.6", list(FIGURES)),
+        (
+            "claims/transfer/figure.py",
+            '(table, "width")',
+            '(table, "depth")',
+            family_of("width_transfer"),
+        ),
+        ("claims/mechanism/figure.py", "min(0.0, ", "min(0.1, ", family_of("kernel_spectrum")),
+    ],
 )
-def test_comments_and_docstrings_of_the_code_rerun_no_more_than_the_report(smoke, module):
-    path = f"src/nfd/{module}.py"
+def test_the_code_of_figures_reruns_their_figures_only(smoke, path, old, new, redrawn):
+    with edited(smoke, f"src/nfd/{path}", old, new):
+        planned = Counter(smoke.planned())
+    assert planned.pop("draw_figure") == len(redrawn)
+    assert set(planned) <= {"describe_run", "report_page"}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "gathered"),
+    [
+        ("evidence/table.py", '"input+hidden_2+output"', '"all"', list(FIGURES)),
+        (
+            "claims/transfer/evidence.py",
+            '"width_transfer")), "width"',
+            '"width_transfer")), "depth"',
+            family_of("width_transfer"),
+        ),
+        (
+            "claims/decoupling/evidence.py",
+            "CURVE_POINTS = 30",
+            "CURVE_POINTS = 31",
+            family_of("gia_restoration"),
+        ),
+    ],
+)
+def test_the_code_of_evidence_reruns_its_evidence_and_no_runs(smoke, path, old, new, gathered):
+    with edited(smoke, f"src/nfd/{path}", old, new):
+        planned = Counter(smoke.planned())
+    assert planned.pop("gather_evidence") == len(gathered)
+    assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
+
+
+def test_the_code_of_a_verdict_reruns_the_judging_only(smoke):
+    with edited(smoke, "src/nfd/claims/rates.py", "DRIFT = 0.1", "DRIFT = 0.2"):
+        planned = Counter(smoke.planned())
+    assert planned.pop("judge_claims") == 1
+    assert not {"gather_evidence", "draw_figure", "train_networks"} & set(planned)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "training/train.py",
+        "limit/simulate.py",
+        "evidence/rates.py",
+        "claims/transfer/figure.py",
+        "drawing/page.py",
+    ],
+)
+def test_comments_and_docstrings_rerun_no_more_than_the_report(smoke, path):
+    path = f"src/nfd/{path}"
     with (
         edited(smoke, path, '"""', '"""Edited. '),
         edited(smoke, path, "\nfrom ", "\n# Edited.\nfrom "),
@@ -96,38 +214,21 @@ def test_comments_and_docstrings_of_the_code_rerun_no_more_than_the_report(smoke
     assert set(planned) <= {"report_page"}
 
 
-def test_the_code_of_figures_reruns_figures_only(smoke):
-    with edited(smoke, "src/nfd/plotting.py", '"SGD"', '"S.G.D."'):
-        planned = Counter(smoke.planned())
-    assert planned.pop("draw_figure") == len(catalogue.FIGURES)
-    assert set(planned) <= {"report_page"}
-
-
-@pytest.mark.parametrize(
-    ("module", "old", "new"),
-    [
-        ("contract", '"input+hidden_2+output"', '"all"'),
-        ("transfer", "if data.empty", "if not data.empty"),
-    ],
-)
-def test_the_code_of_evidence_reruns_evidence_and_no_runs(smoke, module, old, new):
-    with edited(smoke, f"src/nfd/evidence/{module}.py", old, new):
-        planned = Counter(smoke.planned())
-    assert planned.pop("gather_evidence") == len(catalogue.FIGURES)
-    assert not {"train_networks", "simulate_limit", "prepare_data"} & set(planned)
-
-
 def test_the_code_of_training_reruns_training(smoke):
-    with edited(smoke, "src/nfd/training.py", "DIVERGENCE_FACTOR = 100", "DIVERGENCE_FACTOR = 90"):
+    with edited(
+        smoke, "src/nfd/training/recorder.py", "DIVERGENCE_FACTOR = 100", "DIVERGENCE_FACTOR = 90"
+    ):
         planned = Counter(smoke.planned("train"))
     trained = list((smoke.folder / "results/smoke/runs").rglob("*.outputs.parquet"))
     assert planned == {"train_networks": len(trained)}
 
 
 def test_the_code_of_limits_reruns_limits_only(smoke):
-    with edited(smoke, "src/nfd/gaussian.py", "\ndef ", "\nEDITED = 1\n\ndef "):
+    with edited(smoke, "src/nfd/limit/gaussian.py", "\ndef ", "\nEDITED = 1\n\ndef "):
         assert smoke.planned("train", "limits") == []
-    with edited(smoke, "src/nfd/limit.py", "1 - phi**2", "1 + phi**2"):
+    with edited(
+        smoke, "src/nfd/limit/gaussian.py", "out.mul_(self._scale)", "out.div_(self._scale)"
+    ):
         planned = Counter(smoke.planned("train", "limits"))
     simulated = list((smoke.folder / "results/smoke/limits").rglob("*.outputs.parquet"))
     assert planned == {"simulate_limit": len(simulated)}
@@ -137,17 +238,41 @@ def test_one_learning_rate_reruns_the_jobs_that_have_it(smoke, config):
     changed = yaml.safe_load((smoke.folder / "config/smoke.yaml").read_text())
     changed["experiments"]["depth_transfer"]["learning_rates"] = [0.3]
     name = smoke.write_config("one_rate", changed)
-    before, after = (experiments.expand(c)[0] for c in (config, experiments.check(merged(changed))))
+    before, after = (expand(c)[0] for c in (config, check(merged(changed))))
     affected = [job for job in after if job not in before]
     assert {job.experiment for job in affected} == {"depth_transfer"}
     planned = Counter(smoke.planned("train", config=name))
     assert planned == {"train_networks": len(affected)}
     everything = Counter(smoke.planned(config=name))
-    figures = [n for n, f in catalogue.FIGURES.items() if "depth_transfer" in f.experiments]
+    figures = [n for n, f in FIGURES.items() if "depth_transfer" in f.experiments]
     assert everything["train_networks"] == len(affected)
-    assert everything["gather_evidence"] == len(figures)
+    assert everything["gather_evidence"] == everything["draw_figure"] == len(figures)
     assert "simulate_limit" not in everything
     assert "prepare_data" not in everything
+
+
+def test_a_changed_label_redraws_and_trains_nothing(smoke):
+    labelled = yaml.safe_load((smoke.folder / SMOKE).read_text())
+    labelled["dataset"] = {"label": "8 x 8 digits"}
+    planned = Counter(smoke.planned(config=smoke.write_config("labelled", labelled)))
+    assert planned.pop("draw_figure") == len(FIGURES)
+    assert set(planned) <= {"describe_run", "report_page"}
+
+
+def test_tables_that_will_be_replaced_are_announced(smoke, config):
+    """In a dry run too; a run of the configuration that made them, or another preset's, says nothing."""
+    changed = yaml.safe_load((smoke.folder / SMOKE).read_text())
+    changed["experiments"]["depth_transfer"]["learning_rates"] = [0.3]
+    count = len([j for j in expand(config)[0] if j.experiment == "depth_transfer"])
+    name = smoke.write_config("one_rate_more", changed)
+    line = f"preset smoke: {count} tables were made with other settings and will be replaced"
+    assert line in smoke.snakemake("--dry-run", config=name).stdout
+    everything = smoke.snakemake("--dry-run", "--config", 'dataset={"name": "mnist"}').stdout
+    jobs = sum(map(len, expand(config)))
+    assert f"preset smoke: {jobs} tables were made with other settings" in everything
+    assert "other settings" not in smoke.snakemake("--dry-run").stdout
+    renamed = smoke.write_config("renamed", {**changed, "preset": "renamed"})
+    assert "other settings" not in smoke.snakemake("--dry-run", config=renamed).stdout
 
 
 def test_another_device_or_number_of_threads_reruns_nothing(smoke):
@@ -157,7 +282,7 @@ def test_another_device_or_number_of_threads_reruns_nothing(smoke):
 
 def test_one_figure_makes_what_it_needs_and_no_more(smoke, checkout, config):
     planned = Counter(checkout.planned("figures/smoke/width_transfer.png"))
-    wanted = [job for job in experiments.expand(config)[0] if job.experiment == "width_transfer"]
+    wanted = [job for job in expand(config)[0] if job.experiment == "width_transfer"]
     assert planned == {
         "prepare_data": 1,
         "train_networks": len(wanted),

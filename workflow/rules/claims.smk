@@ -12,9 +12,7 @@ rule gather_evidence:
     input:
         tables=evidence_inputs,
         outputs=lambda wildcards: [
-            path
-            for name in catalogue.FIGURES[wildcards.figure].experiments
-            for path in outputs_of(name)
+            path for name in experiments_of(wildcards) for path in outputs_of(name)
         ],
     output:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
@@ -29,11 +27,13 @@ rule gather_evidence:
         mem_mb=4000,
         runtime=20,
     params:
-        code=code_of("make_evidence"),
+        code=lambda wildcards: code_of(
+            "make_evidence", registry.module_of("evidence", wildcards.figure)
+        ),
     message:
         "Gathering the evidence of {wildcards.figure}"
     shell:
-        "python {SCRIPTS:q}/make_evidence.py --figure {wildcards.figure} --tables {input.tables:q}"
+        'python "$CHECKOUT/scripts/make_evidence.py" --figure {wildcards.figure} --tables {input.tables:q}'
         " --outputs {input.outputs:q} --output {output.evidence:q} > {log:q} 2>&1"
 
 
@@ -58,11 +58,13 @@ rule judge_claims:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code_of("judge_claims"),
+        code=code_of(
+            "judge_claims", *{registry.module_of("verdict", name) for name in registry.CLAIMS}
+        ),
     message:
         "Judging the claims"
     shell:
-        "python {SCRIPTS:q}/judge_claims.py --evidence {input.evidence:q}"
+        'python "$CHECKOUT/scripts/judge_claims.py" --evidence {input.evidence:q}'
         " --output {output.claims:q} > {log:q} 2>&1"
 
 
@@ -87,9 +89,9 @@ rule describe_run:
     params:
         code=code_of("describe_run"),
         config=SHOWN_CONFIG,
-        figures=FIGURES,
+        figures=lambda wildcards: FIGURES,
     message:
         "Describing the run"
     shell:
-        "python {SCRIPTS:q}/describe_run.py --config {params.config:q} --claims {input.claims:q}"
+        'python "$CHECKOUT/scripts/describe_run.py" --config {params.config:q} --claims {input.claims:q}'
         " --tables {input.tables:q} --figures {params.figures:q} > {log:q} 2>&1"

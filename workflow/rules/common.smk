@@ -1,21 +1,30 @@
 # What all rules share: the checked configuration, the list of jobs, and every path.
+import json
 import os
 import shlex
 import sys
+from time import time
 
 from snakemake.exceptions import WorkflowError
 
 # This process and every job run the checkout's own code, whatever the environment has installed, and
-# jobs run on the Python that runs Snakemake.
+# jobs run on the Python that runs Snakemake. A command names its script by $CHECKOUT, so that its text,
+# which Snakemake compares, is the same wherever the checkout lies.
 SOURCES = f"{CHECKOUT}/src"
 sys.path.insert(0, SOURCES)
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(SOURCES)}; ")
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+shell.prefix(
+    "set -euo pipefail; "
+    f"export CHECKOUT={shlex.quote(str(CHECKOUT))} PYTHONPATH={shlex.quote(SOURCES)}; "
+)
 
 import nfd
-from nfd import catalogue, experiments, progress
-from nfd.datasets import DataError, check_settings
-from nfd.pipeline import code
+from nfd.claims import registry
+from nfd.data import needs, sources
+from nfd.data.raw import DataError
+from nfd.pipeline import code, config_files, cost, gpu, jobs, progress, replacing
+from nfd.pipeline.config import ConfigError, check, figure_digest, without_label
+from nfd.pipeline.settings import as_argument
 
 if not Path(nfd.__file__).is_relative_to(SOURCES):
     raise WorkflowError(
@@ -24,9 +33,11 @@ if not Path(nfd.__file__).is_relative_to(SOURCES):
     )
 
 try:
-    CONFIG = experiments.check(config)
-    check_settings(CONFIG["dataset"])
-except (experiments.ConfigError, DataError) as error:
+    for path in workflow.configfiles:
+        config_files.read(path)  # stricter than Snakemake, which has read it already
+    CONFIG = check(config)
+    sources.check_settings(CONFIG["dataset"])
+except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
 PRESET = CONFIG["preset"]
@@ -38,18 +49,29 @@ DATA = f"{RESULTS}/data.npz"
 CLAIMS_TABLE = f"{RESULTS}/claims.csv"
 ENVIRONMENT = "../../envs/nfd.yaml"
 # The configuration as the record and the report show it, less what changes no number.
-SHOWN_CONFIG = experiments.as_argument(
+SHOWN_CONFIG = as_argument(
     {key: value for key, value in CONFIG.items() if key not in ("device", "threads_per_job")}
 )
 FORMATS = ("pdf", "png", "svg", "csv")
 
 TRAINING_JOBS, LIMIT_JOBS = (
-    {(job.experiment, job.name): job for job in jobs} for jobs in experiments.expand(CONFIG)
+    {(job.experiment, job.name): job for job in found} for found in jobs.expand(CONFIG)
 )
+DATASET_DIGEST = replacing.dataset_digest(CONFIG["dataset"])
+REPLACED = replacing.made_otherwise(
+    (
+        f"{RESULTS}/{kind}/{job.experiment}/{job.name}.parquet",
+        replacing.settings_digest(DATASET_DIGEST, job.settings.to_json()),
+    )
+    for kind, made in (("runs", TRAINING_JOBS), ("limits", LIMIT_JOBS))
+    for job in made.values()
+)
+if REPLACED and workflow.is_main_process:
+    print(replacing.announcement(PRESET, len(REPLACED)), file=sys.stderr)
 # Figures whose experiments are all switched on.
 SHOWN = [
     name
-    for name, figure in catalogue.FIGURES.items()
+    for name, figure in registry.FIGURES.items()
     if set(figure.experiments) <= set(CONFIG["experiments"])
 ]
 
@@ -60,58 +82,84 @@ wildcard_constraints:
     figure="[a-z][a-z0-9_]*",
 
 
-ON_GPU = experiments.wants_gpu(CONFIG["device"])
+DEVICE = CONFIG["device"]
+ON_GPU = gpu.wanted(DEVICE)
 
 
 def in_checkout(path):
-    """A file of the checkout as jobs name it.
+    """A file of the checkout as a job's inputs name it.
 
     The name is relative where the checkout is the working directory, so that nothing reruns when it moves.
     """
     return path if Path.cwd() == CHECKOUT else f"{CHECKOUT}/{path}"
 
 
-# Named in the commands' templates, whose text is what Snakemake compares: where they lie reruns nothing.
-SCRIPTS = in_checkout("scripts")
-CAPTIONS = in_checkout("workflow/report")
+def code_of(script, *modules):
+    """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing.
 
-
-def code_of(script):
-    """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing."""
+    ``modules`` are those of a family of claims that the script loads by their names.
+    """
+    files = [f"{SOURCES}/{module.replace('.', '/')}.py" for module in modules]
     try:
-        return code.digest(f"{CHECKOUT}/scripts/{script}.py")
+        return code.digest(f"{CHECKOUT}/scripts/{script}.py", *files)
     except code.HiddenCodeError as error:
         raise WorkflowError(str(error)) from None
 
 
-def sources_of(script):
+def sources_of(script, *loaded):
     """A script and all files of the package that it loads; inputs, so that texts in them count."""
     modules = code.modules_of(f"{CHECKOUT}/scripts/{script}.py")
     files = [f"scripts/{script}.py", *(path.relative_to(CHECKOUT).as_posix() for path in modules)]
     return [in_checkout(file) for file in files]
 
 
+def caption_of(figure):
+    """The file with a figure's caption."""
+    return in_checkout(registry.caption_path(figure).relative_to(CHECKOUT).as_posix())
+
+
+# Functions of wildcards meet names that people typed; an exit is told in one line, without a traceback.
+def job_of(known, wildcards):
+    """The job, training or limit, that the wildcards name."""
+    key = wildcards.experiment, wildcards.job
+    if key not in known:
+        names = [f"{experiment}/{job}" for experiment, job in known]
+        sys.exit(f"error: {jobs.no_such('job', f'{key[0]}/{key[1]}', names)}")
+    return known[key]
+
+
 def training_job(wildcards):
     """The job that makes a table of runs."""
-    return TRAINING_JOBS[wildcards.experiment, wildcards.job]
+    return job_of(TRAINING_JOBS, wildcards)
 
 
 def limit_job(wildcards):
     """The job that makes a table of limits."""
-    return LIMIT_JOBS[wildcards.experiment, wildcards.job]
+    return job_of(LIMIT_JOBS, wildcards)
+
+
+def experiments_of(wildcards):
+    """The experiments that a figure rests on."""
+    if wildcards.figure not in SHOWN:
+        sys.exit(f"error: {jobs.no_such('figure', wildcards.figure, SHOWN)}")
+    return registry.FIGURES[wildcards.figure].experiments
 
 
 def estimate_s(job):
     """Rough seconds of a job of the DAG."""
     found = {"train_networks": training_job, "simulate_limit": limit_job}.get(job.rule.name)
-    return found(job.wildcards).estimate_s if found else experiments.START_S
+    return found(job.wildcards).cost.estimate_s if found else cost.START_S
 
 
 onstart:
     progress.watch(
         PRESET,
-        {job: estimate_s(job) for job in workflow.dag.needrun_jobs()},
-        workflow.dag.finished,
+        {
+            tuple(job.output): estimate_s(job)
+            for job in workflow.dag.needrun_jobs()
+            if job.output
+        },
+        progress.written_since(time()),
     )
 
 
@@ -129,5 +177,4 @@ def outputs_of(experiment):
 
 def evidence_inputs(wildcards):
     """What a figure's evidence is computed from."""
-    names = catalogue.FIGURES[wildcards.figure].experiments
-    return [path for name in names for path in tables_of(name)]
+    return [path for name in experiments_of(wildcards) for path in tables_of(name)]

@@ -27,13 +27,15 @@ rule draw_figure:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_of("make_figure"),
-        label=CONFIG["dataset"].get("label") or CONFIG["dataset"]["name"],
+        code=lambda wildcards: code_of(
+            "make_figure", registry.module_of("figure", wildcards.figure)
+        ),
+        label=json.dumps(sources.label_of(CONFIG["dataset"])),
         preset=PRESET,
-        digest=experiments.config_digest(CONFIG),
+        digest=lambda wildcards: figure_digest(CONFIG, experiments_of(wildcards)),
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "python {SCRIPTS:q}/make_figure.py --figure {wildcards.figure} --evidence {input.evidence:q}"
+        'python "$CHECKOUT/scripts/make_figure.py" --figure {wildcards.figure} --evidence {input.evidence:q}'
         " --label {params.label:q} --preset {params.preset} --digest {params.digest}"
         " --outputs {output:q} > {log:q} 2>&1"

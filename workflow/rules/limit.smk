@@ -5,7 +5,9 @@ rule limits:
 
 rule simulate_limit:
     input:
-        data=DATA,
+        # Its content is known by the facts; its time says nothing.
+        data=ancient(DATA),
+        facts=prepared_facts,
     output:
         results=f"{RESULTS}/limits/{{experiment}}/{{job}}.parquet",
         outputs=f"{RESULTS}/limits/{{experiment}}/{{job}}.outputs.parquet",
@@ -17,15 +19,18 @@ rule simulate_limit:
         ENVIRONMENT
     threads: CONFIG["threads_per_job"]
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * limit_job(wildcards).memory_mb,
-        runtime=lambda wildcards, attempt: attempt * limit_job(wildcards).runtime_min,
+        mem_mb=lambda wildcards, attempt: attempt * limit_job(wildcards).cost.memory_mb,
+        runtime=lambda wildcards, attempt: attempt * limit_job(wildcards).cost.runtime_min,
         gpu=int(ON_GPU),
+        device=DEVICE,
+        dataset=DATASET_DIGEST,
     params:
         code=code_of("simulate_limit"),
-        settings=lambda wildcards: experiments.as_argument(limit_job(wildcards).settings),
+        settings=lambda wildcards: limit_job(wildcards).settings.to_json(),
     message:
         "Simulating the limit of {wildcards.experiment}: {wildcards.job}"
     shell:
-        "python {SCRIPTS:q}/simulate_limit.py --experiment {wildcards.experiment}"
+        'python "$CHECKOUT/scripts/simulate_limit.py" --experiment {wildcards.experiment}'
         " --settings {params.settings:q} --data {input.data:q} --results {output.results:q}"
-        " --outputs {output.outputs:q} --gpus {resources.gpu} --threads {threads} > {log:q} 2>&1"
+        " --outputs {output.outputs:q} --device {resources.device:q} --gpus {resources.gpu}"
+        " --threads {threads} --dataset-digest {resources.dataset:q} > {log:q} 2>&1"

@@ -10,7 +10,7 @@ rule report_page:
         + [path.as_posix() for path in RECORD.glob("provenance.json")],
         pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
         tables=rules.train.input + rules.limits.input,
-        captions=[f"{CAPTIONS}/{figure}.rst" for figure in SHOWN],
+        captions=[caption_of(figure) for figure in SHOWN],
         code=sources_of("make_report")
         + [
             in_checkout(f"src/nfd/report/templates/report.{kind}")
@@ -36,8 +36,8 @@ rule report_page:
     message:
         "Writing the report"
     shell:
-        "python {SCRIPTS:q}/make_report.py --config {params.config:q} --claims {input.claims:q}"
-        " --results {params.results:q} --figures {params.figures:q} --captions {CAPTIONS:q}"
+        'python "$CHECKOUT/scripts/make_report.py" --config {params.config:q} --claims {input.claims:q}'
+        ' --results {params.results:q} --figures {params.figures:q} --captions "$CHECKOUT/src/nfd/claims"'
         " --record {params.record:q} --output {output.page:q} > {log:q} 2>&1"
 
 

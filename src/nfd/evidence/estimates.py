@@ -1,6 +1,7 @@
 """Rows that several figures have: diverged runs, means over seeds, and exponents of power laws.
 
-Intervals and fits are those of :mod:`nfd.scaling` (docs/theory.md, section 6, Statistics).
+Intervals and fits are those of docs/theory.md, section 6, Statistics (:mod:`nfd.evidence.intervals`,
+:mod:`nfd.evidence.fits`).
 """
 
 from collections.abc import Callable, Mapping
@@ -8,13 +9,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.contract import CELL, Rows, series_label
+from nfd.evidence.fits import line, loglog_slope, window
+from nfd.evidence.intervals import interval, mean_interval, over_seeds
 from nfd.evidence.selection import cell_values, grid_values, pick_metric, seed_counts
-from nfd.scaling import interval, line, loglog_slope, mean_interval, over_seeds, window
+from nfd.evidence.table import CELL, Rows, series_label
 
 # Changes below this are float32 round-off of features of order one.
 ROUND_OFF = 1e-6
-LOSSES = {"train_loss": ("loss", "train"), "test_loss": ("loss", "test")}
+LOSS_QUANTITIES = {"train_loss": ("loss", "train"), "test_loss": ("loss", "test")}
 
 
 def add_diverged(rows: Rows, data: pd.DataFrame) -> None:
@@ -37,7 +39,7 @@ def add_means(rows: Rows, data: pd.DataFrame, quantity: str, metric: str, split:
 
 def add_losses(rows: Rows, data: pd.DataFrame) -> None:
     """Means of training and test loss over seeds, one per cell and step."""
-    for quantity, (metric, split) in LOSSES.items():
+    for quantity, (metric, split) in LOSS_QUANTITIES.items():
         add_means(rows, data, quantity, metric, split)
 
 
@@ -52,6 +54,39 @@ def add_change(
     rows.add(quantity, keys, found, seed_counts(values), **shown)
     kept = window(found.estimate, ROUND_OFF)
     add_slope(rows, quantity, keys, "depth", depths, kept, lambda m: m, values, columns)
+
+
+def add_gain_rows(
+    rows: Rows,
+    keys: dict[str, object],
+    quantity: str,
+    axis: str,
+    sizes: np.ndarray,
+    losses: np.ndarray,
+    columns: dict[str, object],
+    reduce: Callable[[np.ndarray], np.ndarray] = lambda means: means,
+) -> None:
+    """Gains per doubling of ``reduce(means)`` (resamples, sizes, others), averaged over the others."""
+    doublings = np.diff(np.log2(sizes))
+
+    def gains(m: np.ndarray) -> np.ndarray:
+        # (resamples, pairs, others); NaN where a shape is absent
+        step = -np.diff(np.log(reduce(m)), axis=1)
+        present = np.isfinite(step)
+        with np.errstate(invalid="ignore"):
+            return np.where(present, step, 0.0).sum(axis=2) / present.sum(axis=2) / doublings
+
+    def mean_gain(m: np.ndarray) -> np.ndarray:
+        return (gains(m) * doublings).sum(axis=1) / doublings.sum()
+
+    def fraction(log_gain: np.ndarray) -> np.ndarray:
+        return -np.expm1(-log_gain)
+
+    found = interval(gains, losses, names=(quantity,)).map(fraction)
+    seeds = len(losses)
+    rows.add(quantity, keys, found, seeds, source="network", **{axis: sizes[1:]}, **columns)
+    average = interval(mean_gain, losses, names=(quantity,)).map(fraction)
+    rows.add(f"{quantity}_mean", keys, average, seeds, source="fit", **columns)
 
 
 def add_slope(

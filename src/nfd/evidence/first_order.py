@@ -16,7 +16,7 @@ along (docs/statistics.md).
 import numpy as np
 from scipy.stats import t as student
 
-from nfd.scaling import LEVEL, Interval, mean_interval
+from nfd.evidence.intervals import LEVEL, Interval, mean_interval
 
 
 def first_order_weights(sizes: np.ndarray, precision: np.ndarray | None = None) -> np.ndarray:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from nfd.scaling import LEVEL, Interval, jackknife_interval
+from nfd.evidence.intervals import LEVEL, Interval, jackknife_interval
 
 # Octaves to either side of a rate that its local parabola sees. With a factor of two between rates this
 # leaves three or four of them, with a factor sqrt 2 seven.

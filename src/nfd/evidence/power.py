@@ -20,12 +20,11 @@ from math import inf, log, sqrt
 import numpy as np
 import pandas as pd
 
-from nfd import scaling
-from nfd.evidence import learning_rates
+from nfd.evidence import fits, learning_rates
 from nfd.evidence.first_order import diminishing_ratio, fit_first_order
+from nfd.evidence.intervals import LEVEL, Interval, jackknife_interval, mean_interval
 from nfd.evidence.significance import LOOKS, sequential_level
 from nfd.evidence.squares import amplitude_exponent, mean_square, plateau
-from nfd.scaling import LEVEL, Interval, jackknife_interval, mean_interval
 from nfd.seeds import generator
 
 SEEDS = (5, 8, 10, 20)
@@ -132,7 +131,7 @@ class Bowl:
     def dropped_drift(self, losses: np.ndarray) -> Interval:
         """The control: parabola through three points, and a rate at which any seed diverged is dropped."""
         kept = np.where(np.isnan(losses).any(axis=0), np.nan, losses)
-        return scaling.drift(np.log2(self.rates), np.log2(DEPTHS), kept)
+        return fits.drift(np.log2(self.rates), np.log2(DEPTHS), kept)
 
 
 ASYMMETRY = 0.3
@@ -249,7 +248,7 @@ def plateau_of_roots(data: np.ndarray) -> Interval:
 
     def root(sample: np.ndarray) -> np.ndarray:
         amplitudes = np.sqrt(np.maximum(mean_square(sample), 0.0))
-        return scaling.fit_plateau(GAP_DEPTHS, amplitudes[None])[0, 0]
+        return fits.fit_plateau(GAP_DEPTHS, amplitudes[None])[0, 0]
 
     found = jackknife_interval(root, data)
     return found.map(lambda amplitude: np.sign(amplitude) * amplitude**2)

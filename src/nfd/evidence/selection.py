@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.contract import CELL, NETWORK
-from nfd.parametrization import PARAMETRIZATIONS
+from nfd.evidence.table import CELL, NETWORK
+from nfd.network.parametrization import PARAMETRIZATIONS
 
 # Parametrizations that have a limit of infinite depth at a fixed learning rate.
 DEPTH_SCALED = tuple(name for name, row in PARAMETRIZATIONS.items() if row.has_depth_limit)
@@ -61,9 +61,27 @@ def each(data: pd.DataFrame, *columns: str) -> Iterator[tuple[dict[str, object],
 # ----------------------------------------------------------------------------------- values by seed
 
 
+def check_once(data: pd.DataFrame, *columns: str) -> None:
+    """Raise ValueError if two rows have equal ``columns``, the axes of a grid that is to be filled.
+
+    Then one number would silently hide the other: a run is given twice, or runs differ in something that
+    gives them no line of their own (LINE).
+    """
+    twice = data.duplicated(list(columns), keep=False)
+    if twice.any():
+        row = data[twice].iloc[0]
+        what = row.get("metric", "outputs")
+        where = ", ".join(f"{name} {row[name]}" for name in columns)
+        raise ValueError(
+            f"experiment {row['experiment']}: two values of {what} of {row['parametrization']} for {where}; "
+            "a table is given twice, or runs differ in a column that no line of a figure is named after"
+        )
+
+
 def cell_values(data: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """Cells (all but the seed) and their values (seeds, cells); NaN where a seed is absent or lost."""
     live = data[~data["lost"]]
+    check_once(live, *CELL, "step", "split", "seed")
     wide = live.set_index([*CELL, "step", "split", "seed"])["value"].unstack("seed")
     return wide.index.to_frame(index=False), wide.to_numpy(float).T
 
@@ -71,6 +89,7 @@ def cell_values(data: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
 def grid_values(data: pd.DataFrame, *axes: str) -> tuple[list[np.ndarray], np.ndarray]:
     """Values of one line on a grid: the axes' values and an array (seeds, *axes)."""
     live = data[~data["lost"]]
+    check_once(live, *axes, "seed")
     levels = [np.sort(live[axis].unique()) for axis in axes]
     seeds = np.sort(live["seed"].unique())
     array = np.full((len(seeds), *(len(level) for level in levels)), np.nan)
@@ -92,6 +111,7 @@ def pick_vectors(outputs: pd.DataFrame | None, runs: pd.DataFrame) -> pd.DataFra
     if outputs is None:
         return live.iloc[:0].assign(step=[], vector=[])
     found = outputs.merge(live, on=key)
+    check_once(found, *key, "step")
     vectors = [np.asarray(v, float) for v in found["outputs"]]
     finite = np.array([np.isfinite(v).all() for v in vectors], bool)
     return found.drop(columns="outputs").assign(vector=vectors)[finite]

@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
-from nfd.scaling import LEVEL, Interval
+from nfd.evidence.intervals import LEVEL, Interval
 
 # Numbers of seeds at which a growing sweep is judged.
 LOOKS = (5, 8, 13, 21, 34, 55)

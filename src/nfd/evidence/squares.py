@@ -19,7 +19,8 @@ from collections.abc import Callable
 import numpy as np
 
 from nfd.evidence.first_order import first_order_weights
-from nfd.scaling import Interval, jackknife_interval, line, squared_distance, window
+from nfd.evidence.fits import line, window
+from nfd.evidence.intervals import Interval, jackknife_interval, squared_distance
 
 # A square is above its noise if it exceeds so many of its jackknife standard errors: then leaving one seed
 # out does not change its sign, and its logarithm is nearly symmetric.

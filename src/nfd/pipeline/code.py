@@ -28,9 +28,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 # Modules and definitions that are not followed, and why no number depends on them.
 HARMLESS: dict[str, str] = {
-    "nfd.checkpoint": "a resumed job's bits are those of an undisturbed one (tests/test_checkpoint.py)",
-    "nfd.experiments.CPU_STACK_BYTES": "how many networks are stacked changes no number",
-    "nfd.experiments.TrainingJob": "asked for how many networks to stack, which changes no number",
+    "nfd.training.checkpoint": "a resumed job's bits are those of an undisturbed one",
+    "nfd.pipeline.cost": "how many networks are stacked changes no number",
+    "nfd.pipeline.device": "which device and how many threads; a table says so",
+    "nfd.pipeline.replacing": "says what settings made a table",
     "nfd.pipeline.code": "says what others depend on",
     "nfd.pipeline.store": "gives back what was put in, or nothing",
     "nfd.files.atomic_path": "a file is whole or not there",

@@ -22,14 +22,13 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nfd.datasets import PreparedData
-from nfd.experiments import as_argument
-from nfd.tables import IDENTITY, RESULT_COLUMNS, atomic_path
+from nfd.files import atomic_path
+from nfd.pipeline.settings import as_argument
+from nfd.pipeline.tables import IDENTITY, RESULT_COLUMNS
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +60,9 @@ def default_folder() -> Path:
 class Origin:
     """All that the numbers of a job depend on besides its settings.
 
-    ``samples`` is :func:`samples_digest` of the data, ``code`` a :func:`nfd.pipeline.code.digest`,
-    ``device`` the kind, 'cpu' or 'cuda'. Of torch and numpy the minor version counts, '2.9'.
+    ``samples`` is :func:`nfd.data.prepared.contents_digest` of the data, ``code`` a
+    :func:`nfd.pipeline.code.digest`, ``device`` the kind, 'cpu' or 'cuda'. Of torch and numpy the minor
+    version counts, '2.9'.
     """
 
     samples: str
@@ -79,15 +79,6 @@ class Origin:
 def address_of(origin: str) -> str:
     """Where the network with this :meth:`Origin.of` is kept."""
     return hashlib.sha256(origin.encode()).hexdigest()
-
-
-def samples_digest(data: PreparedData) -> str:
-    """SHA-256 of the images, their labels and their scaling, as networks see them."""
-    sha = hashlib.sha256(f"{len(data.classes)} {data.scale!r} {data.train_pixels.shape}".encode())
-    arrays = (data.channel_mean, data.train_pixels, data.train_labels)
-    for array in (*arrays, data.test_pixels, data.test_labels):
-        sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()
 
 
 class Store:
@@ -117,8 +108,10 @@ class Store:
 
     def add(self, rows: pd.DataFrame) -> None:
         """Keep the networks of ``rows`` (:data:`COLUMNS`; all of a network's rows at once)."""
-        if len(rows):
+        try:
             self._write(rows)
+        except OSError as error:
+            log.warning("cannot keep networks in %s (%s); going on without", self.folder, error)
 
     def sizes(self) -> pd.DataFrame:
         """One row per part: path, bytes, number of networks and simulations in it."""
@@ -142,7 +135,7 @@ class Store:
                 if table is None:
                     continue
                 rows = table.to_pandas()
-                self.add(rows[rows["address"].isin(wanted)])
+                self._write(rows[rows["address"].isin(wanted)])
                 path.unlink(missing_ok=True)
             wanted -= held
         for path in [*self.folder.glob("*.damaged"), *self.folder.glob(".*.parquet")]:
@@ -216,13 +209,12 @@ class Store:
             log.warning("cannot set %s aside: %s", path, error)
 
     def _write(self, rows: pd.DataFrame) -> None:
+        if rows.empty:
+            return
         content = _as_parquet(rows, level=3)
         path = self.folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
-        try:
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(content)
-        except OSError as error:
-            log.warning("cannot keep networks in %s (%s); going on without", self.folder, error)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
 
 
 def _as_parquet(rows: pd.DataFrame, level: int) -> bytes:

@@ -6,13 +6,15 @@ A run is a folder with ``claims.csv``, the evidence tables and ``provenance.json
 **The z-score** of an observable says how far apart two estimates are for two *independent* runs of normal
 noise. Half a 95 % interval is t(n - 1) standard errors, n being the number of seeds; the difference over the
 root of the summed squares is Student's t with Welch's degrees of freedom, and z is the normal quantile of
-the same probability. So |z| > 2 happens in 4.6 % of all comparisons of runs that measure the same thing, with
-five seeds as with fifty. Dividing the difference by half widths / 1.96 instead gives 2.1 % with five seeds.
+the same probability. So |z| > 2 happens in 4.6 % of all comparisons of runs that measure the same thing
+(4.0 % with five seeds, where Welch's formula is a little too careful). Dividing the difference by half
+widths / 1.96 instead gives 2.1 % with five seeds.
 
 What the number of seeds does not tell: an interval over two independent groups of seeds (networks and
 limit) has more than n - 1 degrees of freedom, and the error of rounding a learning rate to its grid is known.
-With five seeds such z-scores are somewhat too large: 6.7 % and, where rounding is all there is and errors are
-normal, 9.5 % lie beyond 2. Two runs with one root seed share their random numbers: then fewer do.
+With five seeds such z-scores are somewhat too large: 5 to 6 % of the former lie beyond 2, and of the
+latter, if rounding is all there is, 9.6 %. Two runs with one root seed share their random numbers: then fewer
+do.
 """
 
 import json
@@ -27,14 +29,14 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from nfd.catalogue import FIGURES
-from nfd.claims import overall
-from nfd.evidence import EVIDENCE_COLUMNS
+from nfd.claims.registry import FIGURES
+from nfd.claims.rules import overall
+from nfd.evidence.intervals import LEVEL
+from nfd.evidence.table import COLUMNS
 from nfd.report import ReportError
 from nfd.report.findings import read_findings
 from nfd.report.record import CLAIMS_TABLE, read_description
 from nfd.report.text import number
-from nfd.scaling import LEVEL
 
 # |z| beyond which a difference is worth a look, and how often chance alone goes beyond it.
 NOTABLE = 2.0
@@ -47,9 +49,7 @@ DIGEST = 12
 
 # What makes an observable, or a row of evidence, the same one in two runs.
 OBSERVABLE = ("id", "figure", "observable")
-POINT = tuple(
-    name for name in EVIDENCE_COLUMNS if name not in ("estimate", "ci_low", "ci_high", "seeds")
-)
+POINT = tuple(name for name in COLUMNS if name not in ("estimate", "ci_low", "ci_high", "seeds"))
 MEASURED = ("estimate", "ci_low", "ci_high", "seeds")
 
 
@@ -129,7 +129,7 @@ def _evidence(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' errors of reading are ValueErrors
         raise ReportError(f"{path}: not a readable table of evidence ({error})") from error
-    missing = [name for name in EVIDENCE_COLUMNS if name not in table]
+    missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise ReportError(f"{path}: columns {', '.join(missing)} are missing")
     return table
@@ -179,7 +179,7 @@ def z_scores(first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
 
 
 def _standard_error(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Standard errors and degrees of freedom behind the intervals of :mod:`nfd.scaling`."""
+    """Standard errors and degrees of freedom behind the intervals of :mod:`nfd.evidence.intervals`."""
     low, high, seeds = (np.asarray(frame[c], float) for c in ("ci_low", "ci_high", "seeds"))
     df = np.where(seeds > 1, seeds - 1, np.nan)
     return (high - low) / 2 / student.ppf(0.5 + LEVEL / 2, df), df
@@ -241,7 +241,7 @@ def _verdict(findings: pd.DataFrame) -> str:
 
 def _compare_evidence(first: Run, second: Run) -> pd.DataFrame:
     rows = []
-    nothing = pd.DataFrame(columns=list(EVIDENCE_COLUMNS), dtype=object)
+    nothing = pd.DataFrame(columns=list(COLUMNS), dtype=object)
     for figure in FIGURES:
         if figure in first.evidence or figure in second.evidence:
             tables = [run.evidence.get(figure, nothing) for run in (first, second)]

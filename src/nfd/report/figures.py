@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from nfd.catalogue import FIGURES
+from nfd.claims.registry import FIGURES, claims_of
 from nfd.report import ReportError
 from nfd.report.findings import ClaimSection
 from nfd.report.text import number
@@ -169,12 +169,12 @@ def figure_blocks(
 def _home(name: str, sections: Sequence[ClaimSection]) -> str:
     """The claim that shows a figure: the first it is catalogued for, or that uses it; else none."""
     users = [s.id for s in sections if any(finding.figure == name for finding in s.findings)]
-    return next((claim for claim in (*FIGURES[name].claims, *users) if claim in users), "")
+    return next((claim for claim in (*claims_of(name), *users) if claim in users), "")
 
 
 def _caption(name: str, captions: str | Path | None) -> str:
-    path = Path(captions) / f"{name}.rst" if captions else None
-    return path.read_text(encoding="utf-8") if path and path.exists() else ""
+    path = next(Path(captions).rglob(f"{name}.rst"), None) if captions else None
+    return path.read_text(encoding="utf-8") if path else ""
 
 
 # ------------------------------------------------------------------------------ inside the page

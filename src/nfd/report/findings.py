@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nfd.claims import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
+from nfd.claims.rules import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
 from nfd.report import ReportError
 from nfd.report.text import number
 

@@ -16,8 +16,11 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nfd.experiments import config_digest, expand
-from nfd.parametrization import PARAMETRIZATIONS, Parametrization
+from nfd.data.sources import label_of
+from nfd.network.parametrization import PARAMETRIZATIONS, Parametrization
+from nfd.network.roles import ROLE_NAMES
+from nfd.pipeline.config import config_digest
+from nfd.pipeline.jobs import expand
 from nfd.pipeline.provenance import code_version
 from nfd.report.compare import Comparison, compare, read_run, rows, summary
 from nfd.report.costs import Cost, read_costs
@@ -32,16 +35,10 @@ PAPER: Mapping[str, str] = {
     "arxiv": "2512.21075",
     "url": "https://arxiv.org/abs/2512.21075",
 }
-ROLE_NAMES: Mapping[str, str] = {
-    "input": "U, input",
-    "hidden_1": "W1, first of two",
-    "hidden_2": "W2, or W of one",
-    "output": "V, output",
-}
 
 
 def parametrization_rows(names: Iterable[str]) -> list[dict[str, Any]]:
-    """The table of exponents, from :meth:`nfd.parametrization.Parametrization.describe`."""
+    """The table of exponents, from :meth:`nfd.network.parametrization.Parametrization.describe`."""
     return [_parametrization_row(PARAMETRIZATIONS[name]) for name in names]
 
 
@@ -78,7 +75,7 @@ def collect(
 ) -> dict[str, Any]:
     """All that the page shows, for :func:`render`.
 
-    ``config`` is checked (:func:`nfd.experiments.check`); ``results`` and ``figures`` are the preset's
+    ``config`` is checked (:func:`nfd.pipeline.config.check`); ``results`` and ``figures`` are the preset's
     folders. Of the tables in ``results`` only those of the configuration's jobs are read. ``record`` is the
     folder of the preset's record, if it has one.
     """
@@ -91,12 +88,11 @@ def collect(
     sections = read_claims(claims)
     blocks = figure_blocks(sections, drawn_figures(config), Path(figures), captions)
     networks = sum(job.members for job in training)
-    simulations = sum(len(j.settings["seeds"]) * len(j.settings["learning_rates"]) for j in limits)
+    simulations = sum(job.settings.simulations for job in limits)
     digest = config_digest(config)
-    dataset = next(fact for fact in facts if fact.name == "Data set").values
     return {
         "preset": config["preset"],
-        "dataset": config["dataset"].get("label") or _first(dataset, config["dataset"]["name"]),
+        "dataset": label_of(config["dataset"]),
         "digest": digest,
         "claims": sections,
         "figures": blocks,
@@ -119,10 +115,6 @@ def collect(
         "configuration": yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True),
         "parametrizations": parametrization_rows(used_parametrizations(config)),
     }
-
-
-def _first(values: Sequence[tuple[str, int]], fallback: str) -> str:
-    return values[0][0] if values else fallback
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nfd.claims import CLAIMS
-from nfd.experiments import config_digest
+from nfd.claims.registry import CLAIMS
+from nfd.pipeline.config import config_digest
 from nfd.pipeline.provenance import code_version
+from nfd.pipeline.tables import check_one_data_set, read_provenance
 from nfd.report import ReportError
 from nfd.report.figures import drawn_figures
 from nfd.report.findings import read_claims
-from nfd.tables import read_provenance
 
 RECORDS = Path("figures/record")
 CLAIMS_TABLE, PROVENANCE = "claims.csv", "provenance.json"
@@ -31,6 +31,7 @@ PROVENANCE_NAMES: Mapping[str, str] = {
     "code_version": "Code version",
     "dataset": "Data set",
     "dataset_digest": "Data digest",
+    "dataset_not_read": "Files not read",
     "device": "Device",
     "precision": "Precision",
     "tf32": "TF32",
@@ -52,8 +53,13 @@ class Fact:
 
 
 def gather_provenance(paths: Iterable[str | Path]) -> tuple[list[Fact], int, float]:
-    """(facts, number of tables, their wall time in seconds) of the tables of runs at ``paths``."""
-    stored = [read_provenance(path) for path in paths]
+    """(facts, number of tables, their wall time in seconds) of the tables of runs at ``paths``.
+
+    Raises TableError if they come from different data.
+    """
+    by_path = {path: read_provenance(path) for path in paths}
+    check_one_data_set(by_path)
+    stored = list(by_path.values())
     facts = []
     for key, name in PROVENANCE_NAMES.items():
         counts = Counter(table.get(key, "unknown") for table in stored)

@@ -1,0 +1,132 @@
+"""Two-layer blocks, drawn (claims C9, C11, C12)."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from nfd.drawing.axes import fix_ticks, linear_y
+from nfd.drawing.lines import draw_line, line_entries, reference_line
+from nfd.drawing.names import (
+    NOT_FITTED,
+    exponent_text,
+    fitted_number,
+    lines_of,
+    name_of,
+    short_name,
+    stack,
+)
+from nfd.drawing.page import Panel, Row
+from nfd.drawing.panels import dots, sizes_panel
+from nfd.drawing.rates import transfer_rows
+from nfd.drawing.style import mark_of
+from nfd.evidence.table import pick, pick_measured, usable
+
+
+def internal_collapse(table: pd.DataFrame) -> list[Row]:
+    """Own, inherited and caused change of both internal layers over depth (claims C9, C11)."""
+    kinds = {"own": "own change", "inherited": "inherited change", "stream": "change of the stream"}
+    layers = {1: "W₁", 2: "W₂"}
+    measured = table[table["quantity"].str.contains("_change")]
+    last = measured["step"].max()
+    final = table[table["step"] == last]
+    rows = []
+    for layer, name in layers.items():
+        panels = []
+        for kind, title in kinds.items():
+            changes = usable(pick(final, f"{kind}_change_{layer}"))
+            draw = partial(sizes_panel, label="rms change", x="depth")
+            panels.append(Panel(f"{name}: {title}", changes, draw))
+        rows.append(Row(panels, line_entries(measured) if layer == 1 else []))
+    output = usable(pick(table, "output_change"))
+    first = output["step"].min()
+    slopes = {
+        f"{kind}_change_{layer}_slope": f"{name} {kind}"
+        for layer, name in layers.items()
+        for kind in kinds
+    } | {"output_change_slope": "output"}
+    draw = partial(sizes_panel, label="rms change", x="depth")
+    panels = [Panel("output, first step", output[output["step"] == first], draw)]
+    if last > first:
+        panels.append(Panel("output, last step", output[output["step"] == last], draw))
+    rows.append(Row(panels))
+    title = "slopes in log depth (filled: last step, hollow: first step)"
+    exponents = dots(title, table, "slope", slopes, (-0.5, 0.0, 0.5))
+    return [*rows, Row([exponents], height=3.0)]
+
+
+def correction_exponent(table: pd.DataFrame) -> list[Row]:
+    """The correction's exponent p: first-step change of the output, and transfer (claim C11)."""
+    names = ("first_step_output_change", "first_step_output_change_slope")
+    change = table[table["quantity"].isin(names)]
+    drift = pick(table, "drift")
+    panels = [
+        Panel("change of the output in the first step", change, _first_change_panel),
+        Panel("drift of the best learning rate", drift, _drift_panel, NOT_FITTED),
+    ]
+    return [*transfer_rows(table, "depth"), Row(panels, height=2.0)]
+
+
+def _first_change_panel(axes: Axes, table: pd.DataFrame) -> None:
+    def label(row: pd.Series) -> str:
+        slope = pick(table, "first_step_output_change_slope", series=row["series"])
+        return stack(
+            short_name(row), fitted_number(slope, "first_step_output_change_slope", "slope")
+        )
+
+    change = pick(table, "first_step_output_change")
+    sizes_panel(axes, change, "output change (rms)", "depth", labels=label)
+
+
+def _drift_panel(axes: Axes, table: pd.DataFrame) -> None:
+    linear_y(axes, "log₂ rate per log₂ depth")
+    for row, points in lines_of(table):
+        draw_line(axes, points, "correction", mark_of(row))
+    exponents = np.sort(table["correction"].unique())
+    fix_ticks(axes, "x", exponents, [exponent_text(value) for value in exponents])
+    axes.set_xlabel("exponent p of the correction")
+    axes.margins(x=0.15)
+    reference_line(axes, 0.0)
+
+
+def deeper_is_better(table: pd.DataFrame) -> list[Row]:
+    """Best loss over depth, and the advantage over depth_mup (claim C12)."""
+    train = pick_measured(table, "best_train_loss")
+    test = pick_measured(table, "best_test_loss")
+    advantage = table[table["quantity"].isin(("advantage", "advantage_mean"))]
+    gain = table[table["quantity"].str.startswith("train_loss_gain_depth")]
+    loss = partial(sizes_panel, x="depth", labels=name_of)
+    return [
+        Row(
+            [
+                Panel("best training loss", train, partial(loss, label="training loss")),
+                Panel("test loss at the same rate", test, partial(loss, label="test loss")),
+            ]
+        ),
+        Row(
+            [
+                Panel(
+                    "advantage over Depth-μP",
+                    advantage,
+                    partial(_gains_panel, label="log ratio of losses", quantity="advantage"),
+                ),
+                Panel(
+                    "loss removed by doubling the depth",
+                    gain,
+                    partial(
+                        _gains_panel, label="fraction removed", quantity="train_loss_gain_depth"
+                    ),
+                ),
+            ]
+        ),
+    ]
+
+
+def _gains_panel(axes: Axes, table: pd.DataFrame, label: str, quantity: str) -> None:
+    def name(row: pd.Series) -> str:
+        mine = pick(table, f"{quantity}_mean", series=row["series"])
+        return stack(name_of(row), fitted_number(mine, f"{quantity}_mean", "mean"))
+
+    sizes_panel(axes, pick(table, quantity), label, "depth", log=False, labels=name)
+    reference_line(axes, 0.0)

@@ -1,0 +1,315 @@
+"""Rules that decide claims, and the findings they give.
+
+A claim is judged on the evidence its figures draw, never on anything else. Each observable of a claim gives
+one *finding*: an estimate with its 95 % interval, the rule, and a verdict:
+
+* **supported**: the interval lies inside the range that the claim states,
+* **contradicted**: it lies inside the range that the claim excludes,
+* **inconclusive**: neither, or fewer than MIN_SEEDS seeds, or something is missing (the note says what).
+
+So a verdict is an equivalence test: 'no drift' needs an interval that is narrow as well as one that holds 0.
+Where a claim can be read in several ways each reading is a finding; ``decides`` marks those that give the
+claim its verdict (:func:`overall`). A family's rules and thresholds stand at the top of its ``verdict.py``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from math import inf, isfinite, nan
+from textwrap import fill
+
+import pandas as pd
+
+from nfd.claims.family import Claim
+from nfd.claims.registry import CLAIMS, FIGURES, function
+from nfd.evidence.table import empty, pick
+
+SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
+CLAIM_COLUMNS = (
+    "id",
+    "name",
+    "statement",
+    "observable",
+    "statistic",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "seeds",
+    "rule",
+    "verdict",
+    "note",
+    "figure",
+    "decides",
+)
+
+# Fewer seeds than this give no verdict.
+MIN_SEEDS = 5
+
+Range = tuple[float, float]
+Frames = Mapping[str, pd.DataFrame]
+
+
+# ----------------------------------------------------------------------------------------------- rules
+
+
+class Effect(Enum):
+    """What it means for a rule that its condition on other rows holds."""
+
+    NEEDED_TO_SUPPORT = "without it nothing is supported"
+    NEEDED_TO_CONTRADICT = "without it nothing is contradicted"
+    CONTRADICTS = "it contradicts by itself"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a rule asks of rows besides the one it judges: that the interval of one lies inside ``range``."""
+
+    range: Range
+    effect: Effect
+
+    def holds(self, rows: Sequence[pd.Series]) -> bool:
+        return any(_inside(row["ci_low"], row["ci_high"], self.range) for row in rows)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The interval inside ``supported`` supports; else inside one of ``contradicted`` it contradicts.
+
+    ``also`` may take part of that back, or contradict by itself. A ``negated`` rule states the opposite: what
+    would support contradicts, and the other way round. ``text`` says all of it in a sentence.
+    """
+
+    text: str
+    supported: Range
+    contradicted: tuple[Range, ...]
+    also: Condition | None = None
+    negated: bool = False
+
+    def verdict(self, low: float, high: float, others: Sequence[pd.Series] = ()) -> str:
+        """The verdict on an interval; ``others`` are the rows that ``also`` is about."""
+        found = INCONCLUSIVE
+        if _inside(low, high, self.supported):
+            found = SUPPORTED
+        elif any(_inside(low, high, bounds) for bounds in self.contradicted):
+            found = CONTRADICTED
+        if self.also is not None:
+            found = _with_condition(found, self.also.effect, self.also.holds(others))
+        return _OPPOSITE[found] if self.negated else found
+
+    def negation(self, text: str) -> "Rule":
+        """The rule of a claim that states the opposite."""
+        return replace(self, text=text, negated=not self.negated)
+
+
+_OPPOSITE = {
+    SUPPORTED: CONTRADICTED,
+    CONTRADICTED: SUPPORTED,
+    INCONCLUSIVE: INCONCLUSIVE,
+}
+
+
+def _with_condition(found: str, effect: Effect, holds: bool) -> str:
+    if effect is Effect.CONTRADICTS:
+        return CONTRADICTED if holds else found
+    needed_for = SUPPORTED if effect is Effect.NEEDED_TO_SUPPORT else CONTRADICTED
+    return INCONCLUSIVE if found == needed_for and not holds else found
+
+
+def _inside(low: float, high: float, bounds: Range) -> bool:
+    return bounds[0] < low and high < bounds[1]
+
+
+def within(low: float, high: float, what: str) -> Rule:
+    """The interval must lie between ``low`` and ``high``; ``what`` says in words what that means."""
+    text = f"supported if the interval lies within ({low:g}, {high:g}): {what}; contradicted if outside"
+    return Rule(text, (low, high), ((-inf, low), (high, inf)))
+
+
+def below(bound: float, what: str) -> Rule:
+    """The interval must lie below ``bound``; above it contradicts."""
+    text = f"supported if the interval lies below {bound:g}: {what}; contradicted if above"
+    return Rule(text, (-inf, bound), ((bound, inf),))
+
+
+def above(bound: float, what: str, excluded: float | None = None) -> Rule:
+    """The interval must lie above ``bound``; below ``excluded`` (by default the same) contradicts."""
+    excluded = bound if excluded is None else excluded
+    text = (
+        f"supported if the interval lies above {bound:g}: {what}; "
+        f"otherwise contradicted if it lies below {excluded:g}"
+    )
+    return Rule(text, (bound, inf), ((-inf, excluded),))
+
+
+# What several families ask.
+
+# A rate O(s^-1) must show an exponent below this: three quarters of the way to -1.
+FIRST_ORDER = -0.75
+FIRST_ORDER_RATE = below(FIRST_ORDER, "decays as size^-1 or faster")
+# Below 0.5 % of the loss per doubling there is no gain to speak of.
+NO_GAIN = 0.005
+
+
+# -------------------------------------------------------------------------------------------- findings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One observable of a claim, judged."""
+
+    observable: str
+    statistic: str
+    rule: str
+    figure: str
+    decides: bool = False
+    estimate: float = nan
+    ci_low: float = nan
+    ci_high: float = nan
+    seeds: float = nan
+    verdict: str = INCONCLUSIVE
+    note: str = ""
+
+
+def finding(
+    frames: Frames,
+    figure: str,
+    row: pd.Series | None,
+    rule: Rule,
+    observable: str,
+    statistic: str,
+    *,
+    others: Sequence[pd.Series] = (),
+    decides: bool = False,
+    note: str = "",
+    absent: str = "",
+    scale: float = 1.0,
+) -> Finding:
+    """A finding from one row of a figure's evidence; ``scale`` multiplies it (positive).
+
+    ``others`` are rows that the rule's condition is about; ``absent`` says what is missing without ``row``.
+    """
+    problem = problem_of(row, figure, frames[figure], absent or f"no value of '{statistic}'")
+    estimate, low, high = (
+        (nan, nan, nan) if row is None else scale * row[["estimate", "ci_low", "ci_high"]]
+    )
+    return Finding(
+        observable,
+        statistic,
+        rule.text,
+        figure,
+        decides,
+        float(estimate),
+        float(low),
+        float(high),
+        nan if row is None else float(row["seeds"]),
+        INCONCLUSIVE if problem else rule.verdict(low, high, others),
+        notes(problem, note),
+    )
+
+
+def problem_of(row: pd.Series | None, figure: str, frame: pd.DataFrame, absent: str) -> str:
+    """Why a row allows no verdict; empty if it does."""
+    if frame.empty:
+        return f"missing: experiment {', '.join(FIGURES[figure].experiments)}"
+    if row is None or not isfinite(row["estimate"]):
+        return f"missing: {absent}"
+    if not row["seeds"] >= MIN_SEEDS:
+        return f"{row['seeds']:g} seeds, {MIN_SEEDS} needed"
+    if not (isfinite(row["ci_low"]) and isfinite(row["ci_high"])):
+        return "missing: an interval (too few seeds at some size)"
+    return ""
+
+
+def pick_row(
+    frame: pd.DataFrame, quantity: str, largest: Sequence[str] = (), **columns: object
+) -> pd.Series | None:
+    """The row that matches; of several the one with the largest ``largest`` (in order). None if none does."""
+    chosen = pick(frame, quantity, **columns)
+    if chosen.empty:
+        return None
+    return chosen.sort_values(list(largest)).iloc[-1] if largest else chosen.iloc[-1]
+
+
+def rows_of(frame: pd.DataFrame) -> list[pd.Series]:
+    """A table's rows, one by one."""
+    return [row for _, row in frame.iterrows()]
+
+
+def diverged(frame: pd.DataFrame, **columns: object) -> str:
+    """How many runs diverged and were left out."""
+    lost = pick(frame, "diverged_runs", **columns)["estimate"].sum()
+    return f"{lost:g} diverged {'run' if lost == 1 else 'runs'} left out" if lost else ""
+
+
+def window_of(frame: pd.DataFrame, quantity: str, axis: str, **columns: object) -> str:
+    """Over which sizes a slope was fitted: the ends of its line."""
+    sizes = pick(frame, quantity, source="fit", **columns)[axis].dropna()
+    if sizes.empty:
+        return ""
+    return f"fitted over {axis} {sizes.min():g}..{sizes.max():g}"
+
+
+def notes(*parts: str) -> str:
+    """The parts that say something, as one note."""
+    return "; ".join(part for part in parts if part)
+
+
+# --------------------------------------------------------------------------------------------- verdicts
+
+
+def judge(claim: Claim, frames: Frames) -> pd.DataFrame:
+    """Findings of one claim, columns CLAIM_COLUMNS, from evidence by figure (a figure may be absent)."""
+    known = {figure: frames.get(figure, empty()) for figure in claim.figures}
+    rows = [
+        {"id": claim.id, "name": claim.name, "statement": claim.statement, **vars(found)}
+        for found in function("verdict", claim.id)(known)
+    ]
+    return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
+
+
+def overall(findings: pd.DataFrame) -> str:
+    """Verdict of one claim from its findings: all deciding ones must support, any may contradict."""
+    deciding = findings.loc[findings["decides"].astype(bool), "verdict"]
+    if (deciding == CONTRADICTED).any():
+        return CONTRADICTED
+    return SUPPORTED if (deciding == SUPPORTED).all() else INCONCLUSIVE
+
+
+# ---------------------------------------------------------------------------------------- rules as text
+
+
+def rule_text(claim: Claim) -> str:
+    """Markdown: the rules of the findings that decide a claim."""
+    found = judge(claim, {})
+    deciding = found[found["decides"].astype(bool)]
+    by_rule = deciding.groupby("rule", sort=False)["observable"].agg("; ".join)
+    if len(by_rule) == 1:
+        return _wrapped(f"**Rule:** {by_rule.index[0]}.")
+    parts = [_wrapped(f"* {what}: {rule}.", "  ") for rule, what in by_rule.items()]
+    return "\n".join(["**Rules:**", "", *parts])
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def with_rules(text: str) -> str:
+    """``text`` with the rules renewed between ``<!-- rule of C1 -->`` and ``<!-- end of rule -->``.
+
+    So for every claim that it marks; ValueError names one that does not exist.
+    """
+    return re.sub(
+        r"(<!-- rule of (\w+) -->\n\n).*?(\n\n<!-- end of rule -->)",
+        lambda found: found[1] + rule_text(_claim(found[2])) + found[3],
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def _claim(name: str) -> Claim:
+    if name not in CLAIMS:
+        raise ValueError(
+            f"rule of {name}: no claim has this name; accepted are {', '.join(CLAIMS)}"
+        )
+    return CLAIMS[name]

@@ -1,0 +1,132 @@
+"""Do larger networks reach a lower loss (C1), and do the gains shrink (C2)?"""
+
+from collections.abc import Mapping
+from math import inf
+
+from nfd.claims.rules import (
+    NO_GAIN,
+    Condition,
+    Effect,
+    Finding,
+    Frames,
+    Rule,
+    above,
+    diverged,
+    finding,
+    notes,
+    pick_row,
+    rows_of,
+    within,
+)
+from nfd.evidence.fits import LIMIT_EXPONENTS
+from nfd.evidence.table import pick
+
+# A loss that grows by more than 1 % between neighbours is a setback.
+SETBACK = -0.01
+# The fitted limit of the loss and the simulated limit's loss agree within this fraction.
+LIMIT_LOSS = 0.05
+IMPROVES = Rule(
+    f"supported if the interval of the mean gain lies above 0; otherwise contradicted if it lies below "
+    f"{NO_GAIN:g}; contradicted too if between neighbours the loss grows, interval below {SETBACK:g}",
+    (0.0, inf),
+    ((-inf, NO_GAIN),),
+    Condition((-inf, SETBACK), Effect.CONTRADICTS),
+)
+SHRINKS = above(0.0, "a doubling gains less among the large sizes than among the small")
+LEAST_EXPONENT = float(LIMIT_EXPONENTS[0])
+POWER_LAW = Rule(
+    f"supported if the interval lies above {LEAST_EXPONENT:g}, the least exponent fitted (a smaller one is "
+    "no saturation that these sizes can show); never contradicted by itself",
+    (LEAST_EXPONENT, inf),
+    (),
+)
+SAME_LIMIT = within(-LIMIT_LOSS, LIMIT_LOSS, "the fitted limit is the simulated limit's loss")
+
+
+def scaling_trend(frames: Frames) -> list[Finding]:
+    """What a doubling of width or depth gains: on average, and nowhere a loss (C1)."""
+    figure = "scaling_trend"
+    frame = frames[figure]
+    line = {"series": "depth_mup", "optimizer": "sgd"}
+    findings = []
+    for split in ("train", "test"):
+        for axis in ("width", "depth"):
+            quantity = f"{split}_loss_gain_{axis}"
+            pairs = pick(frame, quantity, source="network", **line)
+            setbacks = pairs[pairs["ci_high"] < SETBACK]
+            sizes = ", ".join(f"{size:g}" for size in setbacks[axis])
+
+            note = f"the loss grows on reaching {axis} {sizes}" if sizes else ""
+            findings.append(
+                finding(
+                    frames,
+                    figure,
+                    pick_row(frame, f"{quantity}_mean", **line),
+                    IMPROVES,
+                    f"{split}ing loss over {axis}".replace("testing", "test"),
+                    f"fraction of the loss a doubling of {axis} removes, mean over neighbours",
+                    others=rows_of(pairs),
+                    decides=split == "train",
+                    note=notes(note, diverged(frame, **line)),
+                    absent=f"two values of {axis} for depth_mup",
+                )
+            )
+    return findings
+
+
+def diminishing_returns(frames: Frames) -> list[Finding]:
+    """Whether the gains shrink, as what power, and towards which loss (C2)."""
+    figure = "diminishing_returns"
+    frame = frames[figure]
+    line = {"series": "depth_mup", "optimizer": "sgd"}
+    findings = []
+    for axis in ("width", "depth"):
+        findings.append(
+            finding(
+                frames,
+                figure,
+                pick_row(frame, f"gain_decline_{axis}", **line),
+                SHRINKS,
+                f"gain from {axis}",
+                f"loss gained per doubling of {axis}, lower half of the sizes minus upper half",
+                decides=True,
+                note=diverged(frame, **line),
+                absent=f"three values of {axis} for depth_mup",
+            )
+        )
+    for axis in ("width", "depth"):
+        findings.append(
+            finding(
+                frames,
+                figure,
+                pick_row(frame, f"{axis}_exponent", **line),
+                POWER_LAW,
+                f"exponent of {axis}",
+                "exponent in loss = limit + a n^-alpha + b L^-beta",
+                absent="three widths and three depths for depth_mup",
+            )
+        )
+    findings.append(_limit_loss(frames, figure, line))
+    return findings
+
+
+def _limit_loss(frames: Frames, figure: str, line: Mapping[str, object]) -> Finding:
+    """Fitted limit of the loss against the simulated limit's, with the wider of all bounds."""
+    fit = pick_row(frames[figure], "limit_loss", source="fit", **line)
+    limit = pick_row(frames[figure], "limit_loss", source="limit", **line)
+    row = None
+    if fit is not None and limit is not None:
+        row = fit.copy()
+        row["estimate"] = fit["estimate"] / limit["estimate"] - 1
+        row["ci_low"] = fit["ci_low"] / limit["ci_high"] - 1
+        row["ci_high"] = fit["ci_high"] / limit["ci_low"] - 1
+        row["seeds"] = min(fit["seeds"], limit["seeds"])
+    return finding(
+        frames,
+        figure,
+        row,
+        SAME_LIMIT,
+        "limit of the loss",
+        "fitted limit / loss of the coupled limit at its largest depth - 1",
+        absent="the fit, or limit jobs of depth_mup in experiment scaling",
+    )

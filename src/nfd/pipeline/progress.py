@@ -1,0 +1,60 @@
+"""How far a run of the pipeline is, and how long it will take: one line on the console now and then."""
+
+import os
+import sys
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from threading import Thread
+from time import monotonic, sleep
+from typing import Any
+
+INTERVAL_S = 60.0
+
+
+def line(preset: str, total_s: float, left_s: float, elapsed_s: float) -> str:
+    """The line: what share of the work is done and, by the pace so far, the time to the end.
+
+    ``total_s`` and ``left_s`` are estimated seconds of work, in whatever unit: only their ratio counts.
+    """
+    done = 1 - left_s / total_s
+    text = f"{preset}: {100 * done:.0f} % of the work done"
+    if done <= 0:
+        return f"{text} after {clock(elapsed_s)}"
+    return f"{text} in {clock(elapsed_s)}, about {clock(elapsed_s * (1 - done) / done)} left"
+
+
+def clock(seconds: float) -> str:
+    """Hours and minutes, '0:07'."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def written_since(start: float) -> Callable[[Iterable[str]], bool]:
+    """Whether a job, known by its output files, has written them all since ``start`` (seconds of the epoch).
+
+    Snakemake's own job objects will not do: it makes new ones once the data are prepared.
+    """
+
+    def finished(outputs: Iterable[str]) -> bool:
+        try:
+            return all(os.stat(path).st_mtime >= start for path in outputs)
+        except OSError:
+            return False
+
+    return finished
+
+
+def watch(preset: str, costs_s: Mapping[Hashable, float], finished: Callable[[Any], bool]) -> None:
+    """Write :func:`line` to stderr every minute, from a thread that ends with the process.
+
+    ``costs_s`` maps each job that will run to its estimated seconds.
+    """
+    start, total = monotonic(), sum(costs_s.values())
+
+    def report() -> None:
+        while True:
+            sleep(INTERVAL_S)
+            left = sum(cost for job, cost in costs_s.items() if not finished(job))
+            if left:
+                print(line(preset, total, left, monotonic() - start), file=sys.stderr, flush=True)
+
+    Thread(target=report, daemon=True).start()

@@ -1,0 +1,121 @@
+"""Looking after a store: what a configuration uses of it, and whether what it holds is true."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nfd.data.prepared import PreparedData, load
+from nfd.pipeline.jobs import expand
+from nfd.pipeline.reuse import Part, Reuse, origin_of
+from nfd.pipeline.run import limit_parts, run_limit, run_training, training_parts
+from nfd.pipeline.settings import JobSettings, LimitSettings, TrainingSettings, as_argument
+from nfd.pipeline.store import Store, address_of
+
+# By how much a number may differ from what is kept, relative to the largest of its network and metric.
+# Up to this width it must be the same bit for bit; beyond it, what a network is stacked with changes the
+# last bits (1e-6 in float32 after a few steps), which training carries on.
+EXACT_WIDTH = 64
+TOLERANCE = 1e-4
+_RUNS = {
+    "network": (TrainingSettings, run_training, training_parts),
+    "limit": (LimitSettings, run_limit, limit_parts),
+}
+
+
+def addresses_of(config: Mapping[str, Any]) -> set[str]:
+    """Addresses of all that a checked configuration trains and simulates, on the CPU or on a GPU.
+
+    Raises DataError if its prepared data set, results/<preset>/data.npz, is not there.
+    """
+    data = load(Path("results") / config["preset"] / "data.npz")
+    found = set()
+    for source, jobs in zip(_RUNS, expand(config), strict=True):
+        _, run, parts_of = _RUNS[source]
+        origins = [origin_of(run, data, device) for device in ("cpu", "cuda")]
+        parts = [part for job in jobs for part in parts_of(job.settings)]
+        found |= {address_of(o.of(asdict(part.settings))) for o in origins for part in parts}
+    return found
+
+
+@dataclass(frozen=True)
+class Check:
+    """One network made again: its address, width, largest relative difference, whether that is allowed."""
+
+    address: str
+    width: int
+    difference: float
+    passed: bool
+
+
+def verify(
+    store: Store, paths: Iterable[str | Path], sample: int, seed: int, device: str
+) -> tuple[list[Check], int]:
+    """Train ``sample`` kept networks again, each alone, and compare.
+
+    Drawn by ``seed`` from those of the present code, of the prepared data sets at ``paths`` and of the
+    kind of ``device``. Returns the checks and how many there were to choose from.
+    """
+    kept = store.load(store.addresses())
+    candidates = []
+    for path in paths:
+        data = load(path)
+        for source, (kind, run, _) in _RUNS.items():
+            now = origin_of(run, data, device)
+            rows = kept[kept["source"] == source]
+            for address, text in rows[["address", "origin"]].drop_duplicates().to_numpy():
+                settings = json.loads(text)["settings"]
+                if now.of(settings) == text:
+                    job = kind.from_json(as_argument(settings))
+                    candidates.append((address, source, job, data))
+    order = np.random.default_rng(seed).permutation(len(candidates))[:sample]
+    checks = []
+    for address, source, settings, data in (candidates[n] for n in order):
+        again = _made_again(source, settings, data, device)
+        checks.append(_compared(address, kept[kept["address"] == address], again, settings))
+    return checks, len(candidates)
+
+
+def _made_again(
+    source: str, settings: JobSettings, data: PreparedData, device: str
+) -> pd.DataFrame:
+    _, run, parts_of = _RUNS[source]
+    parts: Sequence[Part] = parts_of(settings)
+    reuse = Reuse(Store("nowhere"), origin_of(run, data, device), parts)
+    return reuse.rows_of(*run("", settings, data, device=torch.device(device)))
+
+
+def _compared(
+    address: str, kept: pd.DataFrame, again: pd.DataFrame, settings: JobSettings
+) -> Check:
+    width = settings.width if isinstance(settings, TrainingSettings) else 0
+    limit = 0.0 if width and width <= EXACT_WIDTH and settings.precision == "float32" else TOLERANCE
+    columns = ["step", "split", "metric", "diverged"]
+    same = kept[columns].to_numpy().tolist() == again[columns].to_numpy().tolist()
+    difference = _difference(_numbers(kept), _numbers(again)) if same else np.inf
+    return Check(address, width, difference, difference <= limit)
+
+
+def _numbers(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """All numbers of one network by metric."""
+    numbers = {}
+    for metric, part in rows.groupby("metric"):
+        column = part["outputs"] if metric == "outputs" else part["value"]
+        numbers[metric] = np.concatenate([np.atleast_1d(value) for value in column])
+    return numbers
+
+
+def _difference(kept: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray]) -> float:
+    """Largest difference of two networks, each metric relative to its largest number."""
+    worst = 0.0
+    for metric, numbers in kept.items():
+        if not np.array_equal(np.isnan(numbers), np.isnan(again[metric])):
+            return np.inf
+        size = np.nanmax(np.abs(numbers), initial=1e-300)
+        worst = max(worst, float(np.nanmax(np.abs(numbers - again[metric]), initial=0.0) / size))
+    return worst

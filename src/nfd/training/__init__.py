@@ -1,0 +1,1 @@
+"""Training stacks of networks: optimizers, batches, what is observed and recorded, checkpoints."""

@@ -1,0 +1,179 @@
+"""One stack of networks in training, with one learning rate per member and role.
+
+All members of one shape (learning rates x seeds x parametrizations x couplings) are trained together
+as a :class:`nfd.network.stack.Stack`. A member's numbers depend on its own seed and settings only. A member
+whose loss leaves all bounds is dropped from the stack and stops nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfd.choices import check_choice
+from nfd.network.architecture import COUPLINGS, Architecture
+from nfd.network.losses import LOSSES
+from nfd.network.parametrization import PARAMETRIZATIONS
+from nfd.network.roles import ROLES, Role
+from nfd.network.stack import Stack, Trace
+from nfd.training.batches import TrainingData, as_values
+from nfd.training.optimizers import OPTIMIZERS
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a stack.
+
+    ``learning_rate`` is dimensionless: the parametrization's factors multiply it. ``trainable`` holds
+    the roles that are trained (default: all the architecture has); ``correction`` is the exponent p.
+    """
+
+    parametrization: str
+    learning_rate: float
+    seed: int
+    coupling: str = "standard"
+    trainable: tuple[Role, ...] = ROLES
+    correction: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
+        check_choice("coupling", self.coupling, COUPLINGS)
+        if not (self.learning_rate >= 0 and isfinite(self.learning_rate)):
+            raise ValueError(f"learning_rate: {self.learning_rate} is not a finite number >= 0")
+        for role in self.trainable:
+            check_choice("trainable", role, ROLES)
+
+
+class Trainer:
+    """The state of one stack in training; :func:`nfd.training.train.train` drives it.
+
+    ``alive`` maps slots of the stack to indices of ``members``.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        members: Sequence[Member],
+        data: TrainingData,
+        *,
+        loss: str,
+        optimizer: str,
+        root_seed: int,
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ) -> None:
+        self.architecture, self.members, self.loss = architecture, list(members), LOSSES[loss]
+        rule = OPTIMIZERS[optimizer]
+        self.alive = sorted(range(len(members)), key=lambda m: COUPLINGS.index(members[m].coupling))
+        ordered = [members[m] for m in self.alive]
+        sizes = (architecture.width, architecture.depth, architecture.input_dim)
+        scales = [
+            PARAMETRIZATIONS[m.parametrization].scales(
+                *sizes, horizon=architecture.horizon, optimizer=rule.column, correction=m.correction
+            )
+            for m in ordered
+        ]
+        self.stack = Stack(
+            architecture,
+            scales,
+            [m.seed for m in ordered],
+            [m.coupling for m in ordered],
+            root_seed=root_seed,
+            device=device,
+            dtype=dtype,
+        )
+        self._load(data, ordered)
+        self.optimizer = rule(self.stack, ordered, self.batch_size)
+        self.trace = Trace(self.stack, self.batch_size)
+        self.step = 0
+        self.loss_sum = torch.zeros(len(ordered), dtype=dtype, device=device)
+
+    def _load(self, data: TrainingData, ordered: Sequence[Member]) -> None:
+        """Put samples and batch order on the device, so that a step moves nothing."""
+        seeds = sorted({m.seed for m in ordered})
+        shared = not isinstance(data.batches, Mapping)
+        lacking = [] if shared else [seed for seed in seeds if seed not in data.batches]
+        if lacking:
+            raise ValueError(f"batches: none given for seed {lacking[0]}")
+        order = [data.batches] if shared else [data.batches[seed] for seed in seeds]
+        self.order = torch.as_tensor(np.stack(order), device=self.stack.device)
+        slots = [0 if shared else seeds.index(m.seed) for m in ordered]
+        self.order_of = torch.tensor(slots, device=self.stack.device)
+        self.steps, self.batch_size = self.order.shape[1:]
+        self.inputs, self.targets = self.place(data.inputs, data.targets)
+        self.evaluation = {
+            split: self.place(*samples) for split, samples in data.evaluation.items()
+        }
+        self.probe = None if data.probe is None else self.place(*data.probe)
+
+    def place(self, inputs: np.ndarray, targets: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Inputs (N, d) and targets as values (N, C), on the stack's device."""
+        values = as_values(targets, self.architecture.outputs)
+        inputs, d = np.asarray(inputs), self.architecture.input_dim
+        if inputs.shape[1] != d:
+            raise ValueError(f"inputs: {inputs.shape[1]} columns for input_dim {d}")
+        where = {"device": self.stack.device, "dtype": self.stack.dtype}
+        return torch.as_tensor(inputs, **where), torch.as_tensor(values, **where)
+
+    def advance(self) -> None:
+        """One optimizer step for every member; no synchronisation with the host."""
+        batch = self.order[:, self.step].index_select(0, self.order_of)
+        f = self.stack.forward(self.inputs[batch], self.trace)
+        loss, chi = self.loss.value_and_chi(f, self.targets[batch])
+        self.loss_sum += loss.mean(1)
+        self.optimizer.step += 1
+        self.stack.backward(chi, self.trace, self.optimizer.update)
+        self.step += 1
+
+    def evaluate(self, inputs: Tensor, targets: Tensor, chunk: int = 256) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy (members,) over the samples (N, d), (N, C)."""
+        loss = torch.zeros(self.stack.members, dtype=self.stack.dtype, device=self.stack.device)
+        hits = torch.zeros_like(loss)
+        for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
+            f = self.stack.forward(self.expand(x))
+            loss += self.loss.value_and_chi(f, y)[0].sum(1)
+            hits += (f.argmax(-1) == y.argmax(-1)).sum(1)
+        return loss / len(inputs), hits / len(inputs)
+
+    def expand(self, x: Tensor) -> Tensor:
+        """Samples (N, d) seen by every member: (members, N, d), without a copy."""
+        return x.expand(self.stack.members, *x.shape)
+
+    def state(self) -> dict[str, Any]:
+        """All that training changes, for a checkpoint."""
+        return {
+            "step": self.step,
+            "alive": self.alive,
+            "tensors": self._changing(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back a :meth:`state`; the trainer must be new and of the same members."""
+        kept = set(state["alive"])
+        gone = [slot for slot, member in enumerate(self.alive) if member not in kept]
+        if gone:
+            self.drop(gone)
+        self.step = self.optimizer.step = state["step"]
+        for mine, saved in zip(self._changing(), state["tensors"], strict=True):
+            mine.copy_(saved)
+
+    def _changing(self) -> list[Tensor]:
+        weights = [*self.stack.weights.values(), *self.stack.backward_copy.values()]
+        return [self.loss_sum, *chain.from_iterable(weights), *self.optimizer.tensors()]
+
+    def drop(self, slots: Sequence[int]) -> None:
+        """Take these slots out of the stack for good."""
+        gone = set(slots)
+        rest = [slot for slot in range(self.stack.members) if slot not in gone]
+        index = torch.tensor(rest, dtype=torch.long, device=self.stack.device)
+        self.stack.keep(rest)
+        self.optimizer.keep(index)
+        self.order_of = self.order_of.index_select(0, index)
+        self.loss_sum = self.loss_sum.index_select(0, index)
+        self.alive = [self.alive[slot] for slot in rest]
+        self.trace = Trace(self.stack, self.batch_size)

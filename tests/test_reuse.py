@@ -1,0 +1,292 @@
+"""Jobs that find some of their networks in the store: only the rest is computed, and tables are the same.
+
+Widths are small, so that equal means bit for bit, whatever is stacked with what.
+"""
+
+import importlib.util
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from nfd.data.prepared import save
+from nfd.data.sources import prepare
+from nfd.pipeline import run as runs
+from nfd.pipeline import tables
+from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
+from nfd.pipeline.store import Store
+from nfd.training.checkpoint import Checkpoint
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENT = {
+    "networks": [
+        {"parametrization": "depth_mup", "couplings": ["standard", "decoupled"]},
+        {"parametrization": "mup", "learning_rates": [0.25, 1e6]},  # the last one diverges
+    ],
+    "grids": [{"widths": [8], "depths": [2]}],
+    "learning_rates": [0.25, 0.5],
+    "seeds": 2,
+    "steps": 3,
+    "batch_size": 4,
+    "train_size": 8,
+    "evaluation_size": 6,
+    "probe_size": 4,
+    "log_points": 3,
+    "data_order": "shared",
+    "probes": ["outputs", "output_change"],
+    "limit": {"particles": 32, "depths": [2], "couplings": ["standard"]},
+}
+NETWORKS, LIMITS = 12, 4
+
+
+def script(name):
+    """A command's main; scripts import each other from their own folder."""
+    if str(ROOT / "scripts") not in sys.path:
+        sys.path.append(str(ROOT / "scripts"))
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def jobs_of(**changes):
+    config = {
+        "preset": "test",
+        "dataset": {"name": "digits"},
+        "experiments": {"trial": {**EXPERIMENT, **changes}},
+    }
+    training, limits = expand(check(config))
+    return [("train", job) for job in training] + [("simulate_limit", job) for job in limits]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working directory with prepared data."""
+    monkeypatch.chdir(tmp_path)
+    save(prepare({"name": "digits", "train_size": 20, "test_size": 20}), "data.npz")
+    return tmp_path
+
+
+def run(folder, caplog, *, store="work/store", experiment="trial", **changes):
+    """Run all jobs; returns (networks trained, from the store, limits simulated, from the store)."""
+    counts = {"trained": [0, 0], "simulated": [0, 0]}
+    for command, job in jobs_of(**changes):
+        caplog.clear()
+        stem = f"{folder}/{job.name}"
+        arguments = ["--experiment", experiment, "--settings", job.settings.to_json()]
+        arguments += ["--data", "data.npz", "--results", f"{stem}.parquet"]
+        arguments += ["--outputs", f"{stem}.outputs.parquet", "--store", store]
+        with caplog.at_level(logging.INFO):
+            assert script(command)(arguments) == 0
+        (line,) = [r.getMessage() for r in caplog.records if "from the store" in r.getMessage()]
+        verb, made, _, kept, *_ = line.split()
+        counts[verb][0] += int(made)
+        counts[verb][1] += int(kept)
+    return tuple(counts["trained"] + counts["simulated"])
+
+
+def assert_same_tables(folder, expected):
+    names = sorted(path.name for path in Path(expected).glob("*.parquet"))
+    assert names
+    assert names == sorted(path.name for path in Path(folder).glob("*.parquet"))
+    for name in names:
+        found, wanted = (tables.read(Path(f) / name) for f in (folder, expected))
+        pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+
+
+def test_a_second_run_computes_nothing(place, caplog):
+    assert run("first", caplog) == (NETWORKS, 0, LIMITS, 0)
+    assert run("second", caplog) == (0, NETWORKS, 0, LIMITS)
+    assert_same_tables("second", "first")
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        ({"seeds": 3}, (6, 12, 2, 4)),
+        ({"seeds": [1, 5]}, (6, 6, 2, 2)),
+        ({"learning_rates": [0.25, 0.354, 0.5]}, (4, 12, 2, 4)),
+        ({"grids": [{"widths": [8], "depths": [2, 4]}]}, (12, 12, 0, 4)),
+        ({"optimizers": ["sgd", "adam"]}, (12, 12, 0, 4)),
+        ({"seeds": 1}, (0, 6, 0, 2)),
+        ({"batch_size": 3}, (12, 0, 4, 0)),
+        ({"probes": ["outputs"]}, (12, 0, 0, 4)),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_grows_is_computed_and_tables_are_those_of_a_run_from_nothing(
+    place, caplog, changes, counts
+):
+    run("before", caplog)
+    assert run("grown", caplog, **changes) == counts
+    run("afresh", caplog, store="other/store", **changes)
+    assert_same_tables("grown", "afresh")
+
+
+def test_experiments_and_working_directories_share_a_store(place, caplog, tmp_path, monkeypatch):
+    run("one", caplog)
+    assert run("two", caplog, experiment="another") == (0, NETWORKS, 0, LIMITS)
+    assert set(tables.read(sorted(Path("two").glob("*sgd.parquet")))["experiment"]) == {"another"}
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy("data.npz", "elsewhere/data.npz")
+    store = str(tmp_path / "work/store")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("three", caplog, store=store) == (0, NETWORKS, 0, LIMITS)
+    assert_same_tables("three", tmp_path / "one")
+
+
+def test_other_samples_are_other_networks(place, caplog):
+    run("before", caplog)
+    data = prepare({"name": "digits", "train_size": 20, "test_size": 19})
+    save(data, "data.npz")
+    assert run("after", caplog) == (NETWORKS, 0, LIMITS, 0)
+
+
+def test_a_deleted_or_damaged_store_costs_time_and_nothing_else(place, caplog):
+    run("before", caplog)
+    (part, *_) = sorted(Path("work/store").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-100])
+    made = run("damaged", caplog)
+    assert made in [(NETWORKS, 0, 0, LIMITS), (0, NETWORKS, LIMITS, 0)]
+    shutil.rmtree("work/store")
+    assert run("deleted", caplog) == (NETWORKS, 0, LIMITS, 0)
+    for folder in ("damaged", "deleted"):
+        assert_same_tables(folder, "before")
+
+
+def test_a_killed_job_goes_on_where_it_stood_and_trains_only_what_is_new(
+    place, caplog, monkeypatch
+):
+    run("before", caplog)
+    offer, offers = Checkpoint.offer, []
+
+    def interrupted(checkpoint, state):
+        offers.append(0)
+        if len(offers) == 2:
+            checkpoint.signal = 15
+        offer(checkpoint, state)
+
+    monkeypatch.setattr(Checkpoint, "offer", interrupted)
+    (job, *_) = [job for command, job in jobs_of(seeds=3) if command == "train"]
+    arguments = ["--experiment", "trial", "--settings", job.settings.to_json()]
+    arguments += ["--data", "data.npz", "--results", f"grown/{job.name}.parquet"]
+    arguments += ["--outputs", f"grown/{job.name}.outputs.parquet"]
+    assert script("train")(arguments) == 128 + 15
+    offers.clear()
+    monkeypatch.setattr(Checkpoint, "offer", lambda *_: offers.append(0))
+    assert run("grown", caplog, seeds=3) == (6, 12, 2, 4)
+    assert len(offers) == 1 + 2  # the last of three steps, and two limits
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    run("afresh", caplog, store="other/store", seeds=3)
+    assert_same_tables("grown", "afresh")
+
+
+def test_kept_rows_are_found_by_the_settings_that_made_them(place, caplog):
+    """The store's own columns agree with the settings in its addresses."""
+    run("before", caplog)
+    rows = pd.read_parquet("work/store").drop_duplicates("address")
+    assert len(rows) == NETWORKS + LIMITS
+    for row in rows.itertuples():
+        settings = json.loads(row.origin)["settings"]
+        assert settings["seeds"] == [row.seed]
+        if row.source == "network":
+            (network,) = settings["networks"]
+            assert network["parametrization"] == row.parametrization
+            assert (network["couplings"], network["learning_rates"]) == (
+                [row.coupling],
+                [row.learning_rate],
+            )
+    assert Store("work/store").missing(rows["address"]) == []
+
+
+def test_parts_are_in_the_order_of_the_job():
+    for command, job in jobs_of():
+        if command == "train":
+            found = [part.identity for part in runs.training_parts(job.settings)]
+            wanted = [
+                (m.parametrization, m.coupling, m.learning_rate, m.seed)
+                for m in runs.job_members(job.settings)
+            ]
+            keys = ("parametrization", "coupling", "learning_rate", "seed")
+            assert [tuple(part[key] for key in keys) for part in found] == wanted
+
+
+# --------------------------------------------------------------------------- scripts/store.py
+
+
+TINY = {
+    "preset": "tiny",
+    "dataset": {"name": "digits"},
+    "experiments": {"trial": EXPERIMENT},
+}
+
+
+@pytest.fixture
+def filled(place, caplog, monkeypatch):
+    """A store with all that a configuration file uses, and with a third seed that it does not."""
+    run("before", caplog, seeds=3)
+    folder = place / "results/tiny"
+    folder.mkdir(parents=True)
+    shutil.copy("data.npz", folder / "data.npz")
+    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    off = dict.fromkeys(base["experiments"])
+    config = place / "tiny.yaml"
+    defaults = {"optimizers": ["sgd"]}
+    experiments = {**off, "trial": EXPERIMENT}
+    config.write_text(yaml.safe_dump({**TINY, "defaults": defaults, "experiments": experiments}))
+    return config
+
+
+def test_the_command_shows_prunes_exports_and_imports(filled, capsys):
+    main = script("store")
+    assert main(["size"]) == 0
+    assert f"work/store: {18 + 6} networks and simulations in 2 files" in capsys.readouterr().out
+    assert main(["export", "--config", "tiny.yaml", "--output", "tiny.parquet"]) == 0
+    assert f"{NETWORKS + LIMITS} networks and simulations" in capsys.readouterr().out
+    assert main(["prune", "--config", "tiny.yaml"]) == 0
+    assert f"{6 + 2} networks and simulations dropped" in capsys.readouterr().out
+    shutil.rmtree("work/store")
+    assert main(["import", "tiny.parquet"]) == 0
+    assert f"{NETWORKS + LIMITS} networks and simulations added" in capsys.readouterr().out
+
+
+def test_an_imported_store_is_judged_anew_without_training(filled, caplog):
+    script("store")(["export", "--config", "tiny.yaml", "--output", "tiny.parquet"])
+    script("store")(["--store", "theirs", "import", "tiny.parquet"])
+    assert run("theirs_tables", caplog, store="theirs") == (0, NETWORKS, 0, LIMITS)
+    run("afresh", caplog, store="other/store")
+    assert_same_tables("theirs_tables", "afresh")
+
+
+def test_verifying_trains_a_sample_again(filled, capsys):
+    assert script("store")(["verify", "--sample", "4", "--data", "data.npz"]) == 0
+    shown = capsys.readouterr().out
+    assert f"4 of {18 + 6} networks of the present code and data made again, 0 differ" in shown
+    assert shown.count("as kept, difference 0.0e+00") == 4
+
+
+def test_verifying_finds_a_number_that_is_not_true(filled, capsys):
+    """Every network of a store in which one loss of each has been bettered by one part in a thousand."""
+    store = Store("work/store")
+    rows = store.load(store.addresses())
+    first = rows[(rows["metric"] == "loss") & (rows["step"] == 0)].drop_duplicates("address").index
+    rows.loc[first, "value"] *= 1 - 1e-3
+    Store("untrue").add(rows)
+    command = ["--store", "untrue", "verify", "--sample", "100", "--data", "data.npz"]
+    assert script("store")(command) == 1
+    assert (
+        "24 networks of the present code and data made again, 24 differ" in capsys.readouterr().out
+    )
+
+
+def test_a_data_set_that_is_not_there_is_named(filled, capsys):
+    shutil.rmtree("results")
+    assert script("store")(["prune", "--config", "tiny.yaml"]) == 1
+    assert "results/tiny/data.npz does not exist" in capsys.readouterr().err
