@@ -19,6 +19,7 @@ from math import inf, log, sqrt
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from nfd.evidence import fits, learning_rates
 from nfd.evidence.first_order import diminishing_ratio, fit_first_order
@@ -92,11 +93,15 @@ class Bowl:
         """Eight octaves, (rates,), with so many octaves between neighbours."""
         return 2.0 ** np.arange(-4, 4.01, self.spacing)
 
+    def law(self, distance: np.ndarray) -> np.ndarray:
+        """Log loss at so many octaves from the best rate, above that at the best rate."""
+        return self.curvature * distance**2 * (1 + ASYMMETRY * np.maximum(distance, 0.0))
+
     def draw(self, random: np.random.Generator, seeds: int, drift: float) -> np.ndarray:
         """Losses (seeds, depths, rates) whose best rate drifts by ``drift`` octaves per doubling."""
         centre = random.uniform(-0.5, 0.5) * self.spacing + drift * np.log2(DEPTHS / 16)
         distance = np.log2(self.rates) - centre[:, None]
-        law = self.curvature * distance**2 * (1 + ASYMMETRY * np.maximum(distance, 0.0))
+        law = self.law(distance)
         by_seed = random.normal(size=(seeds, 1, 1))
         own = random.normal(size=(seeds, *law.shape))
         log_loss = log(self.loss) + law + 2 * self.noise * by_seed + self.noise * own
@@ -114,10 +119,15 @@ class Bowl:
         return learning_rates.regret_root(self.curves(losses)).part(-1)
 
     def true_root(self, drift: float) -> float:
-        """Signed root of the largest size's regret, of bowls without an edge."""
-        distance = -drift * np.log2(DEPTHS[-1] / DEPTHS[0])
-        excess = self.curvature * distance**2 * (1 + ASYMMETRY * max(distance, 0.0))
-        return float(np.sign(distance) * sqrt(excess))
+        """Signed root of the largest size's regret in mean log loss, diverged runs at the untrained one's."""
+        distance = np.linspace(-4, 4, 8001)
+        untrained = log(self.untrained / self.loss)
+        diverged = norm.cdf((distance - self.edge) / EDGE_SCATTER)
+        alive = np.minimum(self.law(distance), untrained)
+        mean = alive + diverged * (untrained - alive)
+        kept = distance[mean.argmin()] - drift * np.log2(DEPTHS[-1] / DEPTHS[0])
+        excess = np.interp(kept, distance, mean) - mean.min()
+        return float(np.sign(-drift) * sqrt(excess)) + 0.0  # not -0.0
 
     def survivors_drift(self, losses: np.ndarray) -> Interval:
         """The control: diverged runs are left out, that is they count as the mean of those that survive."""
@@ -212,7 +222,12 @@ def transfer_cases() -> list[Case]:
             bowl.true_root(drift),
             partial(bowl.draw, drift=drift),
         )
-        for bowl, drifts in ((SHALLOW, (0.0, 0.65)), (DEEP, (0.0, 0.122, 0.25)))
+        for bowl, drifts in (
+            (SHALLOW, (0.0, 0.65)),
+            (SHALLOW_CLOSE, (0.0, -0.1)),
+            (DEEP, (0.0, 0.122, 0.25)),
+            (DEEP_CLOSE, (0.0, -0.1)),
+        )
         for drift in drifts
     ]
     return cases
