@@ -78,12 +78,12 @@ def findings_table(claim: ClaimSection) -> str:
     return "\n".join(lines)
 
 
-def between_markers(text: str, content: str) -> str:
-    """``text`` with what stands between BEGIN and END replaced. Raises ValueError without them."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"the text needs the lines {BEGIN!r} and {END!r}, once and in this order")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{rest.split(END)[1]}"
+def between_markers(text: str, content: str, begin: str = BEGIN, end: str = END) -> str:
+    """``text`` with what stands between the two lines replaced. Raises ValueError without them."""
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"the text needs the lines {begin!r} and {end!r}, once and in this order")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{content}\n\n{end}{rest.split(end)[1]}"
 
 
 def claims_appendix(records: Iterable[Recorded]) -> str:
