@@ -206,15 +206,14 @@ def regret_root(curves: Curves) -> Interval:
 
     found = jackknife_interval(root, curves.log_losses)
     kept = usable(curves)
-    found = Interval(
-        *(np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)),
-        found.df,
+    estimate, low, high = (
+        np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)
     )
     lost = _diverged_share(curves, smoother.best(curves.log_losses.mean(axis=0))[0]) > 0.5
     return Interval(
-        np.where(lost, np.inf, found.estimate),
-        found.low,
-        np.where(lost, np.inf, found.high),
+        np.where(lost, np.inf, estimate),
+        low,
+        np.where(lost, np.inf, high),
         np.where(lost, np.nan, found.df),
     )
 

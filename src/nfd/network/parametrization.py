@@ -36,12 +36,13 @@ class Power:
     T: Fraction | int = 0
 
     def value(self, width: int, depth: int, input_dim: int, horizon: float, p: float) -> float:
-        return (
+        product: float = (
             float(input_dim) ** float(self.d)
             * float(width) ** float(self.n)
             * float(depth) ** (float(self.L) + self.Lp * p)
             * float(horizon) ** float(self.T)
         )
+        return product
 
     def __str__(self) -> str:
         depth_exponent = _depth_exponent(self.L, self.Lp)

@@ -140,7 +140,7 @@ class FeatureChange:
         return values | {f"stream_change_{role[-1]}": _rms(s) for role, s in streams.items()}
 
     def _input(self, role: Role, trace: Trace, layer: int) -> Tensor:
-        return trace.stream[layer] if role == "hidden_1" else trace.phi[layer]
+        return trace.entering(layer) if role == "hidden_1" else trace.phi[layer]
 
 
 def _product(weight: Tensor, z: Tensor) -> Tensor:
