@@ -10,6 +10,7 @@ Names collide in public code (a recipe called depth_mup elsewhere is the 1/L rul
 :meth:`Parametrization.describe` beside the name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -246,9 +247,7 @@ _ROWS = (
     ),
 )
 
-PARAMETRIZATIONS: MappingProxyType[str, Parametrization] = MappingProxyType(
-    {row.name: row for row in _ROWS}
-)
+PARAMETRIZATIONS: Mapping[str, Parametrization] = {row.name: row for row in _ROWS}
 
 # The rows that have an infinite-width limit in which features move.
 FEATURE_LEARNING: tuple[str, ...] = tuple(row.name for row in _ROWS if row.learns_features)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfd.training.probes import PROBES, Probe, Snapshot
+from nfd.training.probes import PROBES, Probe
+from nfd.training.snapshot import Snapshot
 from nfd.training.trainer import Trainer
 
 # A member has diverged when a loss is not finite or exceeds this many times its loss at step 0.
