@@ -6,6 +6,7 @@ network's rate at the largest size (:mod:`nfd.evidence.rates`).
 
 from collections.abc import Iterable, Mapping
 from math import inf
+from typing import Any
 
 import pandas as pd
 
@@ -94,7 +95,7 @@ def transfer_findings(
     ]
 
 
-def _grid_note(frame: pd.DataFrame, axis: str, line: Mapping[str, object]) -> str:
+def _grid_note(frame: pd.DataFrame, axis: str, line: Mapping[str, Any]) -> str:
     """Grid spacing, the step at which 'best' was read, and optima that are unusable."""
     best = pick(frame, "best_learning_rate", source="network", **line)
     spacing = pick_row(frame, "grid_spacing", **line)

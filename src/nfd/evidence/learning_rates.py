@@ -220,8 +220,10 @@ def regret_root(curves: Curves) -> Interval:
     found = jackknife_interval(root, curves.log_losses)
     found = _widened(found, ROOT_ERROR * np.abs(found.estimate))
     kept = usable(curves)
-    ends = (np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high))
-    return Interval(*ends, found.df)
+    estimate, low, high = (
+        np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)
+    )
+    return Interval(estimate, low, high, found.df)
 
 
 def squared(root: Interval) -> Interval:

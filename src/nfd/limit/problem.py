@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from nfd.choices import check_choice
-from nfd.network.architecture import COUPLINGS, Architecture, Coupling
+from nfd.network.architecture import COUPLINGS, Architecture
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import FEATURE_LEARNING
 from nfd.network.roles import Role
@@ -43,7 +43,7 @@ class LimitProblem:
     parametrization: str = "depth_mup"
     correction: float = 0.5
     trainable: Sequence[str] = ("input", "hidden", "output")
-    coupling: Coupling = "standard"
+    coupling: str = "standard"
     evaluated: Sequence[int] | None = None
     probes: Sequence[int] | None = None
 

@@ -94,7 +94,9 @@ def follow(problem: LimitProblem, network: LimitNetwork) -> LimitTrajectory:
     return record.trajectory
 
 
-def _loss_and_chi(problem: LimitProblem, ids: np.ndarray, outputs: np.ndarray) -> tuple:
+def _loss_and_chi(
+    problem: LimitProblem, ids: np.ndarray, outputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Loss (F,) of the samples ``ids`` at outputs (F, C), and its derivative by them, (F, C)."""
     targets = torch.from_numpy(problem.target_values[ids])
     losses, chi = LOSSES[problem.loss].value_and_chi(torch.from_numpy(outputs), targets)

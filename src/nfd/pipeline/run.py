@@ -163,10 +163,12 @@ def limit_problem(
     assert n_train is not None  # the configuration's check: a limit follows every sample
     data = data.subset(n_train, min(max(probed, seen), len(data.test_labels)))
     targets = np.concatenate([data.train_labels, data.test_labels])
+    batches = job_batches(settings, n_train)
+    assert isinstance(batches, np.ndarray)  # and that all networks get the same
     return LimitProblem(
         inputs=np.concatenate([data.train_inputs, data.test_inputs]),
         targets=as_values(targets, len(data.classes)),
-        batches=job_batches(settings, n_train),
+        batches=batches,
         depth=settings.depth,
         learning_rate=learning_rate,
         horizon=settings.horizon,
@@ -178,7 +180,7 @@ def limit_problem(
         trainable=settings.trainable,
         coupling=settings.coupling,
         evaluated=[*range(min(seen, n_train)), *range(n_train, len(targets))],
-        probes=n_train + np.arange(probed),
+        probes=range(n_train, n_train + probed),
     )
 
 

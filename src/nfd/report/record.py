@@ -130,7 +130,7 @@ def keep(run: str | Path, config: Mapping[str, Any], records: str | Path = RECOR
     run, records = Path(run), Path(records)
     _refuse_unfit(run, config)
     drawn = [f"{name}.{kind}" for name in drawn_figures(config) for kind in ("csv", "png")]
-    place = records / config["preset"]
+    place: Path = records / config["preset"]
     records.mkdir(parents=True, exist_ok=True)
     # Beside the records, not among them: git ignores what a killed command leaves there.
     with TemporaryDirectory(dir=records.parent, prefix=".record-") as folder:

@@ -34,6 +34,8 @@ def _recorded(folder: Path) -> Recorded:
 
 def _cell(claim: ClaimSection, folder: str) -> str:
     finding = claim.headline
+    if finding is None:
+        return claim.verdict
     verdict = f"[{claim.verdict}]({folder}/{finding.figure}.png)"
     return f"{verdict}<br>{_estimate(finding)}" if _estimate(finding) else verdict
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 import pandas as pd
 
@@ -101,7 +102,7 @@ def _nfd_error(
     )
 
 
-def _depth_rate(frames: Frames, figure: str, series: Mapping[str, object]) -> Finding:
+def _depth_rate(frames: Frames, figure: str, series: Mapping[str, Any]) -> Finding:
     frame = frames[figure]
     return finding(
         frames,

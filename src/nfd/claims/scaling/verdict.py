@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 from nfd.claims.rules import (
     NO_GAIN,
@@ -110,7 +111,7 @@ def diminishing_returns(frames: Frames) -> list[Finding]:
     return findings
 
 
-def _limit_loss(frames: Frames, figure: str, line: Mapping[str, object]) -> Finding:
+def _limit_loss(frames: Frames, figure: str, line: Mapping[str, Any]) -> Finding:
     """Fitted limit of the loss against the simulated limit's, with the wider of all bounds."""
     fit = pick_row(frames[figure], "limit_loss", source="fit", **line)
     limit = pick_row(frames[figure], "limit_loss", source="limit", **line)
