@@ -244,7 +244,7 @@ def regret(curves: Curves, level: float = LEVEL) -> Interval:
     the kept rate, estimate and upper end are infinite; the lower end stays that of the capped losses.
     """
     found = squared(regret_root(curves).at_level(level))
-    kept_rate = curves.smoother().best(curves.log_losses[:, 0].mean(axis=0))
+    kept_rate = float(curves.smoother().best(curves.log_losses[:, 0].mean(axis=0)))
     lost = _diverged_share(curves, kept_rate) > 0.5
     estimate, high = (np.where(lost, np.inf, value) for value in (found.estimate, found.high))
     return Interval(estimate, found.low, high, level=level)
