@@ -37,7 +37,7 @@ def test_claims_and_figures_know_each_other():
     for claim in CLAIMS.values():
         assert claim.figures
         assert all(claim.id in claims_of(figure) for figure in claim.figures)
-    assert claims_of("depth_transfer_2") == ("C10", "C11")
+    assert claims_of("depth_transfer_2") == ("C10", "C11", "C12")
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nfd.claims.rules import CANNOT_SHOW, INCONCLUSIVE
 from nfd.report.findings import ClaimSection, Finding, read_claims
 from nfd.report.record import CLAIMS_TABLE, read_description
 
@@ -37,6 +38,9 @@ def _cell(claim: ClaimSection, folder: str) -> str:
     if finding is None:
         return claim.verdict
     verdict = f"[{claim.verdict}]({folder}/{finding.figure}.png)"
+    unseen = any(CANNOT_SHOW in found.note for found in claim.deciding)
+    if claim.verdict == INCONCLUSIVE and unseen:
+        verdict += f": {CANNOT_SHOW}"
     return f"{verdict}<br>{_estimate(finding)}" if _estimate(finding) else verdict
 
 

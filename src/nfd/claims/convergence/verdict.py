@@ -28,7 +28,7 @@ CONVERGES = Rule(
     "the networks are significantly nearer to the coupled limit",
     (-inf, LIMIT_ERROR),
     ((LIMIT_ERROR, inf),),
-    Condition((0.0, inf), Effect.NEEDED_TO_CONTRADICT),
+    (Condition((0.0, inf), Effect.NEEDED_TO_CONTRADICT),),
 )
 CLOSE = below(LIMIT_ERROR, "no distance to speak of")
 
