@@ -209,6 +209,7 @@ def regret_root(curves: Curves) -> Interval:
     found = Interval(
         *(np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)),
         found.df,
+        found.level,
     )
     lost = _diverged_share(curves, smoother.best(curves.log_losses.mean(axis=0))[0]) > 0.5
     return Interval(
@@ -216,6 +217,7 @@ def regret_root(curves: Curves) -> Interval:
         found.low,
         np.where(lost, np.inf, found.high),
         np.where(lost, np.nan, found.df),
+        found.level,
     )
 
 
