@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?= config/config.yaml
+BUDGET ?= 2h
+MORE ?=
 VENV := .venv
 READY := $(VENV)/ready
 # Not bin/activate, which in Python 3.11 does not quote its folder's name.
@@ -12,7 +14,7 @@ ACTIVATE := export PATH="$$PWD/$(VENV)/bin:$$PATH"
 # came along with a copied or moved checkout is made anew. Else the original's code would run.
 belongs_here = test -x $(1)/bin/python && test "$$(cat $(1)/ready 2>/dev/null)" = "$$(pwd -P)"
 # Recipes take CONFIG from the environment, where no shell reads it: its path may hold any sign.
-export CONFIG A B
+export CONFIG BUDGET A B
 # Python's files and pipes are in UTF-8, whatever the locale.
 export PYTHONUTF8 ?= 1
 # Snakemake keeps a cache and asks for a user's name; in a container there may be neither home nor name.
@@ -25,7 +27,7 @@ export LOGNAME ?= user$(shell id -u)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help config-is-there setup reproduce compare record test lint nightly test-slurm test-browser bench list slurm lock clean
+.PHONY: help config-is-there setup reproduce decide compare record test lint nightly test-slurm test-browser bench list slurm lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +53,11 @@ reproduce: config-is-there $(READY) ## Regenerate all figures and verdicts (CONF
 	$(ACTIVATE) && python scripts/check_config.py "$$CONFIG"
 	$(ACTIVATE) && snakemake --cores $(CORES) --configfile "$$CONFIG"
 	@$(ACTIVATE) && python scripts/compare.py --config "$$CONFIG" --summary
+
+decide: config-is-there $(READY) ## Go on with more seeds until claims are decided (BUDGET=2h, MORE='--profile profiles/slurm')
+	$(ACTIVATE) && python scripts/check_config.py "$$CONFIG"
+	@$(ACTIVATE) && python scripts/decide.py --config "$$CONFIG" --budget "$$BUDGET" \
+		$(if $(filter-out all,$(CORES)),--cores $(CORES)) -- $(MORE)
 
 compare: config-is-there $(READY) ## Compare a run with its record, or two runs: make compare A=figures/seed1 B=figures/seed2
 	@$(ACTIVATE) && python scripts/compare.py $(if $(A),"$$A") $(if $(B),"$$B") --config "$$CONFIG"

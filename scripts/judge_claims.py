@@ -5,14 +5,17 @@ A claim whose evidence is not given is inconclusive, and its note says what is m
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from nfd.claims.certainty import with_certainty
 from nfd.claims.registry import CLAIMS, FIGURES, gather
 from nfd.claims.rules import judge, overall
+from nfd.evidence.significance import Look
 from nfd.evidence.table import read
 from nfd.files import write_text
 from nfd.pipeline import tables
@@ -26,6 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument("--evidence", nargs="+", help="evidence tables, .csv")
     source.add_argument("--tables", nargs="+", help="tables of results, .parquet")
     parser.add_argument("--outputs", nargs="*", default=[], help="with --tables: network outputs")
+    parser.add_argument(
+        "--looks",
+        type=_looks,
+        default={},
+        help="with --evidence, for figures judged at a look: {figure: [seeds, [seeds at each look]]}",
+    )
     parser.add_argument("--output", required=True, help="table of claims to write, .csv")
     arguments = parser.parse_args(argv)
     claims = [CLAIMS[name] for name in arguments.claim]
@@ -43,8 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     findings = [judge(claim, frames) for claim in claims]
     for claim, found in zip(claims, findings, strict=True):
         print(f"{claim.id:>3} {claim.name:<20} {overall(found)}")
-    write_text(arguments.output, pd.concat(findings).to_csv(index=False))
+    table = with_certainty(findings, frames, arguments.looks)
+    write_text(arguments.output, table.to_csv(index=False, float_format="%.8g"))
     return 0
+
+
+def _looks(text: str) -> dict[str, Look]:
+    return {
+        figure: Look(seeds, tuple(schedule))
+        for figure, (seeds, schedule) in json.loads(text).items()
+    }
 
 
 def _read_evidence(paths: Sequence[str]) -> dict[str, pd.DataFrame]:

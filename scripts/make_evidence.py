@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nfd.claims.registry import FIGURES, gather
+from nfd.evidence.intervals import LEVEL, intervals_at
+from nfd.evidence.significance import Look
 from nfd.files import write_text
 from nfd.pipeline import tables
 from nfd.pipeline.script import run_script
@@ -17,12 +19,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--figure", required=True, choices=FIGURES, help="name of the figure")
     parser.add_argument("--tables", nargs="*", default=[], help="tables of results, .parquet")
     parser.add_argument("--outputs", nargs="*", default=[], help="tables of network outputs")
+    parser.add_argument("--look", type=int, help="number of seeds, one of --schedule")
+    parser.add_argument(
+        "--schedule",
+        type=int,
+        nargs="+",
+        default=[],
+        help="numbers of seeds at which the sweep is judged; intervals hold at all of them at once",
+    )
     parser.add_argument("--output", required=True, help="evidence table to write, .csv")
     arguments = parser.parse_args(argv)
     try:
+        look = Look(arguments.look, tuple(arguments.schedule)) if arguments.schedule else None
+        level = look.level() if look else LEVEL
         results = _read(arguments.tables, tables.RESULT_COLUMNS)
         outputs = _read(arguments.outputs, tables.OUTPUT_COLUMNS)
-        frame = gather(arguments.figure, results, outputs)
+        with intervals_at(level):
+            frame = gather(arguments.figure, results, outputs)
     except (tables.TableError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

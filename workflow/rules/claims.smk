@@ -30,11 +30,12 @@ rule gather_evidence:
         code=lambda wildcards: code_of(
             "make_evidence", registry.module_of("evidence", wildcards.figure)
         ),
+        look=lambda wildcards: look_arguments(wildcards.figure),
     message:
         "Gathering the evidence of {wildcards.figure}"
     shell:
         'python "$CHECKOUT/scripts/make_evidence.py" --figure {wildcards.figure} --tables {input.tables:q}'
-        " --outputs {input.outputs:q} --output {output.evidence:q} > {log:q} 2>&1"
+        " --outputs {input.outputs:q} {params.look} --output {output.evidence:q} > {log:q} 2>&1"
 
 
 rule judge_claims:
@@ -61,11 +62,12 @@ rule judge_claims:
         code=code_of(
             "judge_claims", *{registry.module_of("verdict", name) for name in registry.CLAIMS}
         ),
+        looks=as_argument(LOOKS),
     message:
         "Judging the claims"
     shell:
         'python "$CHECKOUT/scripts/judge_claims.py" --evidence {input.evidence:q}'
-        " --output {output.claims:q} > {log:q} 2>&1"
+        " --looks {params.looks:q} --output {output.claims:q} > {log:q} 2>&1"
 
 
 # Beside the figures, what two runs are compared by. Nothing here writes the record: `make record` does.

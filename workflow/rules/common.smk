@@ -22,7 +22,7 @@ import nfd
 from nfd.claims import registry
 from nfd.data import needs, sources
 from nfd.data.raw import DataError
-from nfd.pipeline import code, config_files, cost, gpu, jobs, progress, replacing
+from nfd.pipeline import code, config_files, cost, gpu, jobs, looks, progress, replacing
 from nfd.pipeline.config import ConfigError, check, figure_digest, without_label
 from nfd.pipeline.settings import as_argument
 
@@ -75,6 +75,10 @@ SHOWN = [
     for name, figure in registry.FIGURES.items()
     if set(figure.experiments) <= set(CONFIG["experiments"])
 ]
+
+
+# Figures of sweeps that grow are judged at a look; scripts/decide.py writes such configurations.
+LOOKS = looks.looks_of(CONFIG, {name: registry.FIGURES[name].experiments for name in SHOWN})
 
 
 wildcard_constraints:
@@ -174,6 +178,14 @@ def tables_of(experiment):
 def outputs_of(experiment):
     """The tables of network outputs that lie beside the result tables."""
     return [path.replace(".parquet", ".outputs.parquet") for path in tables_of(experiment)]
+
+
+def look_arguments(figure):
+    """The look at which a figure's intervals are made, for the command line; empty for a single one."""
+    if figure not in LOOKS:
+        return ""
+    seeds, schedule = LOOKS[figure]
+    return f"--look {seeds} --schedule {' '.join(map(str, schedule))}"
 
 
 def evidence_inputs(wildcards):

@@ -16,7 +16,7 @@ along (docs/statistics.md).
 import numpy as np
 from scipy.stats import t as student
 
-from nfd.evidence.intervals import LEVEL, Interval, mean_interval
+from nfd.evidence.intervals import Interval, level_in_use, mean_interval
 
 
 def first_order_weights(sizes: np.ndarray, precision: np.ndarray | None = None) -> np.ndarray:
@@ -78,7 +78,7 @@ def ratio_interval(numerator: np.ndarray, denominator: np.ndarray) -> Interval:
     seeds = len(numerator)
     top, bottom = numerator.mean(), denominator.mean()
     covariance = np.cov(numerator, denominator) / seeds if seeds > 1 else np.full((2, 2), np.nan)
-    quantile = student.ppf(0.5 + LEVEL / 2, seeds - 1) ** 2
+    quantile = student.ppf(0.5 + level_in_use() / 2, seeds - 1) ** 2
     # The ratios r at the ends of the interval solve a r^2 - 2 b r + c = 0.
     a = bottom**2 - quantile * covariance[1, 1]
     b = top * bottom - quantile * covariance[0, 1]

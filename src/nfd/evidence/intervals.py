@@ -1,6 +1,7 @@
 """Intervals over seeds, by bootstrap and by jackknife (docs/theory.md, section 6, Statistics).
 
-**Intervals.** Every interval here is a 95 % bootstrap interval over seeds, of the form
+**Intervals.** Every interval here is a 95 % bootstrap interval over seeds (at another level within
+:func:`intervals_at`), of the form
 
     estimate ± t(df) * standard deviation over resamples.
 
@@ -16,7 +17,9 @@ resample, ``(resamples, *cells)``, and treats resamples independently, so that i
 NaN marks a missing measurement throughout.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +31,26 @@ LEVEL = 0.95
 RESAMPLES = 1000
 
 Statistic = Callable[..., np.ndarray]
+_level: ContextVar[float] = ContextVar("level", default=LEVEL)
+
+
+@contextmanager
+def intervals_at(level: float) -> Iterator[None]:
+    """Within it all intervals are made at this two-sided level, that of a look at growing data.
+
+    Not afterwards, by :meth:`Interval.at_level`: those that are no multiple of a standard error any more
+    would be left out.
+    """
+    token = _level.set(level)
+    try:
+        yield
+    finally:
+        _level.reset(token)
+
+
+def level_in_use() -> float:
+    """95 %, or what :func:`intervals_at` says."""
+    return _level.get()
 
 
 @dataclass(frozen=True)
@@ -107,9 +130,9 @@ def interval(
         for index, group in enumerate(groups)
     ]
     sampling, df = _half_width(variances, [len(group) for group in groups])
-    rounding = student.ppf(0.5 + LEVEL / 2, np.inf) * np.asarray(resolution)
+    rounding = student.ppf(0.5 + level_in_use() / 2, np.inf) * np.asarray(resolution)
     half = np.sqrt(sampling**2 + rounding**2)
-    return Interval(estimate, estimate - half, estimate + half, df)
+    return Interval(estimate, estimate - half, estimate + half, df, level_in_use())
 
 
 def _variance(
@@ -165,18 +188,18 @@ def jackknife_interval(statistic: Callable[..., np.ndarray], *groups: np.ndarray
         spread = ((left_out - left_out.mean(axis=0)) ** 2).mean(axis=0)
         variances.append((len(group) - 1) * spread)
     half, df = _half_width(variances, [len(group) for group in groups])
-    return Interval(estimate, estimate - half, estimate + half, df)
+    return Interval(estimate, estimate - half, estimate + half, df, level_in_use())
 
 
 def _half_width(
     variances: Sequence[np.ndarray], seeds: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Half the width of a 95 % interval from variances of independent groups, and Welch's df."""
+    """Half the width of an interval from variances of independent groups, and Welch's df."""
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = sum(variances)
         inverse_df = sum(v**2 / max(n - 1, 1) for v, n in zip(variances, seeds, strict=True))
         df = np.where(inverse_df > 0, variance**2 / inverse_df, np.inf)
-        return student.ppf(0.5 + LEVEL / 2, df) * np.sqrt(variance), df
+        return student.ppf(0.5 + level_in_use() / 2, df) * np.sqrt(variance), df
 
 
 def mean_interval(values: np.ndarray) -> Interval:
@@ -187,8 +210,8 @@ def mean_interval(values: np.ndarray) -> Interval:
         mean = np.nansum(values, axis=0) / np.where(count > 0, count, np.nan)
         variance = np.nansum((values - mean) ** 2, axis=0) / np.where(count > 1, count - 1, np.nan)
         df = np.maximum(count - 1, 1)
-        half = student.ppf(0.5 + LEVEL / 2, df) * np.sqrt(variance / count)
-    return Interval(mean, mean - half, mean + half, df)
+        half = student.ppf(0.5 + level_in_use() / 2, df) * np.sqrt(variance / count)
+    return Interval(mean, mean - half, mean + half, df, level_in_use())
 
 
 # ------------------------------------------------------------------------------------ vectors of outputs

@@ -223,7 +223,7 @@ def regret_root(curves: Curves) -> Interval:
     estimate, low, high = (
         np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)
     )
-    return Interval(estimate, low, high, found.df)
+    return Interval(estimate, low, high, found.df, found.level)
 
 
 def squared(root: Interval) -> Interval:

@@ -14,6 +14,7 @@ confidence intervals: Jennison and Turnbull 1989).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -21,7 +22,7 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
-from nfd.evidence.intervals import LEVEL, Interval
+from nfd.evidence.intervals import LEVEL, Interval, level_in_use
 
 # Numbers of seeds at which a growing sweep is judged.
 LOOKS = (5, 8, 13, 21, 34, 55)
@@ -89,30 +90,43 @@ def probability_below(first: np.ndarray, second: np.ndarray) -> Interval:
     if wins + losses == 0:
         return Interval(*np.full(3, np.nan))
     found = binomtest(wins, wins + losses)
-    low, high = found.proportion_ci(LEVEL, method="exact")
+    low, high = found.proportion_ci(level_in_use(), method="exact")
     return Interval(np.asarray(found.statistic), np.asarray(low), np.asarray(high))
 
 
 # --------------------------------------------------------------------------------------- repeated looks
 
 
-def sequential_level(seeds: int, looks: Sequence[int] = LOOKS) -> float:
+@dataclass(frozen=True)
+class Look:
+    """A look at a growing sweep: when it has ``seeds`` seeds, one of the ``schedule``."""
+
+    seeds: int
+    schedule: tuple[int, ...]
+
+    def level(self, overall: float = LEVEL) -> float:
+        """Two-sided level of its intervals, so that those of all looks hold at once with ``overall``."""
+        return sequential_level(self.seeds, self.schedule, overall)
+
+
+def sequential_level(seeds: int, looks: Sequence[int] = LOOKS, overall: float = LEVEL) -> float:
     """Two-sided level of the interval at the look with so many seeds, of a schedule of ``looks``.
 
-    The error of 5 % is spent as a * ln(1 + (e - 1) t) at the share t = seeds / looks[-1] of the data, which
-    allows nearly the same level at every look, as Pocock's boundaries do (Lan and DeMets 1983). The spending
-    of O'Brien and Fleming's kind would leave less than one in a million for five of 55 seeds. With
-    Interval.at_level it gives t intervals of the same level (Jennison and Turnbull 2000, section 4.4).
+    The error a = 1 - ``overall`` is spent as a * ln(1 + (e - 1) t) at the share t = seeds / looks[-1] of the
+    data, which allows nearly the same level at every look, as Pocock's boundaries do (Lan and DeMets 1983).
+    The spending of O'Brien and Fleming's kind would leave less than one in a million for five of 55 seeds.
+    With Interval.at_level it gives t intervals of the same level (Jennison and Turnbull 2000, section 4.4).
     Raises ValueError for a number of seeds that the schedule does not hold.
     """
     if seeds not in looks:
         raise ValueError(f"{seeds} seeds are no look of the schedule {list(looks)}")
-    return _levels(tuple(looks))[list(looks).index(seeds)]
+    return _levels(tuple(looks), overall)[list(looks).index(seeds)]
 
 
 @lru_cache
-def _levels(looks: tuple[int, ...]) -> tuple[float, ...]:
-    return tuple(float(2 * norm.cdf(z) - 1) for z in boundaries(np.array(looks) / looks[-1]))
+def _levels(looks: tuple[int, ...], overall: float) -> tuple[float, ...]:
+    found = boundaries(np.array(looks) / looks[-1], overall)
+    return tuple(float(2 * norm.cdf(z) - 1) for z in found)
 
 
 def boundaries(shares: np.ndarray, level: float = LEVEL) -> np.ndarray:

@@ -188,9 +188,24 @@ def _check_experiment(where: str, settings: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"config key {where}.batch_size: {batch_size} exceeds train_size {train_size}"
         )
+    if "looks" in settings:
+        _check_looks(where, settings)
     if settings["limit"] is not None:
         _check_limit(where, settings)
     return settings
+
+
+def _check_looks(where: str, settings: Mapping[str, Any]) -> None:
+    looks = settings["looks"]
+    if looks != sorted(looks):
+        raise ConfigError(f"config key {where}.looks: {looks} must increase")
+    seeds = settings["seeds"]
+    count = seeds if isinstance(seeds, int) else len(seeds)
+    if count not in looks:
+        raise ConfigError(
+            f"config key {where}.seeds: {count} seeds are no look of the schedule {looks}; "
+            "take one of its numbers, or drop looks"
+        )
 
 
 def _check_network(where: str, network: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

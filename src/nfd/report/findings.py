@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nfd.claims.certainty import CERTAINTY_COLUMNS, LOOK_COLUMNS, wrong_decisions
 from nfd.claims.rules import CLAIM_COLUMNS, CONTRADICTED, INCONCLUSIVE, SUPPORTED, overall
 from nfd.report import ReportError
 from nfd.report.text import number
@@ -63,6 +64,10 @@ class ClaimSection:
 
 
 NUMBERS = ("estimate", "ci_low", "ci_high", "seeds")
+# Not in tables of earlier versions, or only in those judged at a look.
+OPTIONAL_NUMBERS = (*CERTAINTY_COLUMNS, *LOOK_COLUMNS)
+# Verdicts that hold together: the probability of a wrong one among them is at most this.
+JOINT_ERROR = 0.05
 
 
 def read_findings(path: str | Path) -> pd.DataFrame:
@@ -80,7 +85,7 @@ def read_findings(path: str | Path) -> pd.DataFrame:
     odd = sorted(set(table["verdict"]) - set(VERDICTS))
     if odd:
         raise ReportError(f"{path}: verdict {odd[0]!r} is not one of {', '.join(VERDICTS)}")
-    for name in NUMBERS:
+    for name in (*NUMBERS, *(name for name in OPTIONAL_NUMBERS if name in table)):
         table[name] = pd.to_numeric(table[name], errors="coerce")
     table["decides"] = table["decides"].str.lower() == "true"
     return table
@@ -113,3 +118,29 @@ def _finding(row: pd.Series) -> Finding:
         row["figure"],
         row["decides"],
     )
+
+
+def certainty_sentences(findings: pd.DataFrame) -> list[str]:
+    """How sure the verdicts of a table of claims are, all together; empty for tables of earlier versions."""
+    if not set(CERTAINTY_COLUMNS) <= set(findings):
+        return []
+    claims = findings.groupby("id", sort=False)[list(CERTAINTY_COLUMNS)].first()
+    decided = claims[claims["p_value"].notna()]
+    joint = decided[decided["p_holm"] <= JOINT_ERROR]
+    holding = f"{len(joint)} of the {len(decided)} verdicts that decide a claim hold together"
+    names = f" ({', '.join(joint.index)})" if len(joint) < len(decided) and len(joint) else ""
+    sentences = [
+        "A deciding measurement falls on the wrong side in at most 2.5 % of runs, so that of the "
+        f"{len(claims)} verdicts at most {number(wrong_decisions(findings))} are to be expected wrong.",
+        f"{holding}{names}: the probability that any of them is wrong is at most "
+        f"{100 * JOINT_ERROR:g} % (Holm).",
+    ]
+    if set(LOOK_COLUMNS) <= set(findings):
+        looks = findings.dropna(subset="look").drop_duplicates("figure")
+        levels = looks.groupby("look")["level"].max()
+        read = ", ".join(f"{look:g} seeds ({100 * level:.3g} %)" for look, level in levels.items())
+        sentences.append(
+            "This run was looked at while it grew; its intervals are made at the level of the look, so that "
+            f"those of all looks hold at once with 95 %: {read}."
+        )
+    return sentences

@@ -25,7 +25,13 @@ from nfd.pipeline.provenance import code_version
 from nfd.report.compare import Comparison, compare, read_run, rows, summary
 from nfd.report.costs import Cost, read_costs
 from nfd.report.figures import FigureBlock, drawn_figures, figure_blocks
-from nfd.report.findings import VERDICTS, ClaimSection, read_claims
+from nfd.report.findings import (
+    VERDICTS,
+    ClaimSection,
+    certainty_sentences,
+    read_claims,
+    read_findings,
+)
 from nfd.report.record import Fact, gather_provenance, provenance_warnings
 from nfd.report.text import duration, memory, typeset
 
@@ -92,6 +98,7 @@ def collect(
         "dataset": label_of(config["dataset"]),
         "digest": digest,
         "claims": sections,
+        "certainty": certainty_sentences(read_findings(claims)),
         "figures": blocks,
         "provenance": [
             Fact("Configuration", [(f"preset {config['preset']}, digest {digest}", count)]),
