@@ -513,6 +513,14 @@ def test_limit_decides_where_networks_drown_in_noise():
     assert overall(found) == CONTRADICTED
 
 
+def test_a_kernel_whose_movement_is_not_in_the_evidence_shows_nothing():
+    frame = gather("kernel_spectrum", *limits(eigenvalue=moving))
+    without = frame[frame["quantity"] != "kernel_min_eigenvalue"]
+    found = judge(CLAIMS["C13"], {"kernel_spectrum": without})
+    assert overall(found) == INCONCLUSIVE
+    assert found.loc[found["control"] != "", "note"].str.startswith("missing").all()
+
+
 def test_square_and_root_of_the_initial_coupling_are_judged_apart():
     found = findings("C6", *limits()).set_index("observable")
     assert found.loc["coupling per layer, mean square", "verdict"] == SUPPORTED

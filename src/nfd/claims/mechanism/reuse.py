@@ -7,9 +7,9 @@ section 3), where gradient independence holds by construction.
 **At infinite width** the mean square is known from two widths, c^2 = A + B/n with exponent 1 exactly. Taking
 off the square at step 0 instead leaves a positive constant, since the noise grows in training.
 
-The rows hold no pairing by seed, so half widths are added in squares, over the two terms of a difference and
-over depths. That is exact for independent runs; runs that share seeds vary together, which cancels in
-differences and in slopes, so that these intervals are then too wide.
+The rows hold no pairing by seed, so half widths are added as they stand, over the two terms of a difference
+and over depths: a bound that holds however the runs vary together. Intervals are therefore too wide, until a
+run keeps the paired quantity.
 """
 
 from typing import TypeAlias
@@ -33,7 +33,7 @@ def added_by_reuse(frame: pd.DataFrame, metric: str, source: str) -> Points:
         {
             "depth": both["depth"],
             "estimate": both["estimate"] - both["estimate_2"],
-            "half": np.hypot(both["half"], both["half_2"]),
+            "half": both["half"] + both["half_2"],
             "seeds": both[["seeds", "seeds_2"]].min(axis=1),
         }
     )
@@ -48,9 +48,9 @@ def at_infinite_width(frame: pd.DataFrame, metric: str) -> Points:
     n, fewer = both["width"], both["width_2"]
     weight = n / (n - fewer)
     square = weight * both["estimate"] ** 2 - (weight - 1) * both["estimate_2"] ** 2
-    error = 2 * np.hypot(
-        weight * both["estimate"] * both["half"],
-        (weight - 1) * both["estimate_2"] * both["half_2"],
+    error = 2 * (
+        weight * both["estimate"] * both["half"]
+        + (weight - 1) * both["estimate_2"] * both["half_2"]
     )
     root = np.sqrt(square.clip(lower=0))
     return pd.DataFrame(
@@ -82,7 +82,7 @@ def slope_over_depth(points: Points) -> pd.Series | None:
     depth, value = (kept[name].to_numpy(float) for name in ("depth", "estimate"))
     centred = np.log(depth) - np.log(depth).mean()
     weights = centred / (centred**2).sum()
-    half = np.linalg.norm(weights * kept["half"].to_numpy(float) / value)
+    half = (np.abs(weights) * kept["half"].to_numpy(float) / value).sum()
     found = weights @ np.log(value)
     return pd.Series(
         {

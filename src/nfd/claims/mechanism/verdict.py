@@ -222,7 +222,7 @@ def _kernel_moves(frames: Frames, row: pd.Series | None) -> Finding:
     if row is not None:
         place = {name: row[name] for name in ("series", "optimizer", "source", "width", "depth")}
         values = pick(frame, "kernel_min_eigenvalue", **place).sort_values("step")
-        moved = _ratio(values.iloc[-1], values.iloc[0])
+        moved = _ratio(values.iloc[-1], values.iloc[0]) if len(values) > 1 else None
     return finding(
         frames,
         "kernel_spectrum",
