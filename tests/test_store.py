@@ -13,7 +13,7 @@ import pytest
 from nfd.data.prepared import contents_digest
 from nfd.data.sources import prepare
 from nfd.pipeline import store as stores
-from nfd.pipeline.store import COLUMNS, Origin, Store, StoreError, address_of
+from nfd.pipeline.store import STORE_COLUMNS, Origin, Store, StoreError, address_of
 
 ORIGIN = Origin(samples="s", code="c", device="cpu")
 
@@ -48,7 +48,7 @@ def network(seed, steps=3):
         f = rng.standard_normal(4).astype(np.float32)
         outputs = {"split": "probe", "metric": "outputs", "value": np.nan, "outputs": f}
         rows += [{**fixed, "step": step, **row} for row in (loss, outputs)]
-    return pd.DataFrame(rows)[list(COLUMNS)]
+    return pd.DataFrame(rows)[list(STORE_COLUMNS)]
 
 
 def address(seed):
@@ -88,7 +88,7 @@ def test_what_is_missing_is_said_in_order(store):
 def test_an_empty_store_lacks_everything_and_makes_no_folder(tmp_path):
     store = Store(tmp_path / "none")
     assert store.missing(["a"]) == ["a"]
-    assert list(store.load(["a"]).columns) == list(COLUMNS)
+    assert list(store.load(["a"]).columns) == list(STORE_COLUMNS)
     store.add(store.load(["a"]))
     assert not (tmp_path / "none").exists()
 

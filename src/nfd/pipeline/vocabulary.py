@@ -40,8 +40,8 @@ KEYS: Mapping[str, str] = {
 }
 
 
-def definitions() -> dict[str, dict[str, Any]]:
-    """The lists as definitions of a JSON schema."""
+def schema_definitions() -> dict[str, dict[str, Any]]:
+    """The lists as schema_definitions of a JSON schema."""
     return {key: {"enum": list(names)} for key, names in VOCABULARY.items()}
 
 
