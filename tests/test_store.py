@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
+from synthetic_tables import runs
 
 from nfd.data.prepared import contents_digest
 from nfd.data.sources import prepare
@@ -25,21 +26,7 @@ def network(seed, steps=3):
     fixed = {
         "address": address_of(origin),
         "origin": origin,
-        "source": "network",
-        "parametrization": "mup",
-        "correction": 0.5,
-        "block_layers": 1,
-        "skip": True,
-        "activation": "relu",
-        "horizon": 1.0,
-        "loss": "mse",
-        "optimizer": "sgd",
-        "trainable": "input+output",
-        "coupling": "standard",
-        "width": 8,
-        "depth": 2,
-        "learning_rate": 0.1,
-        "seed": seed,
+        **runs("one", parametrization="mup", widths=(8,), depths=(2,), seeds=(seed,)).iloc[0],
         "diverged": False,
     }
     rows = []

@@ -106,7 +106,7 @@ def code_of(script, *modules):
         raise WorkflowError(str(error)) from None
 
 
-def sources_of(script, *loaded):
+def sources_of(script):
     """A script and all files of the package that it loads; inputs, so that texts in them count."""
     modules = code.modules_of(f"{CHECKOUT}/scripts/{script}.py")
     files = [f"scripts/{script}.py", *(path.relative_to(CHECKOUT).as_posix() for path in modules)]
