@@ -109,7 +109,6 @@ class Checkout:
 
 def merged(changes: Mapping) -> dict:
     """``changes`` laid over config/config.yaml, as Snakemake lays one config file over another."""
-
     return lay_over(yaml.safe_load((ROOT / "config/config.yaml").read_text()), changes)
 
 
