@@ -20,20 +20,12 @@ from nfd.pipeline.config import (
     figure_digest,
     load_schema,
 )
+from nfd.pipeline.config_files import lay_over
 from nfd.pipeline.jobs import TrainingJob, expand, no_such
 
 ROOT = Path(__file__).parents[1]
 BASE = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 PRESETS = sorted((ROOT / "config").glob("*.yaml"))
-
-
-def laid_over(base: dict, overrides: dict) -> dict:
-    """Snakemake's rule for a second config file: sections merge, everything else is replaced."""
-    merged = dict(base)
-    for key, value in overrides.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = laid_over(merged[key], value) if both else value
-    return merged
 
 
 def small(**changes: object) -> dict:
@@ -56,7 +48,7 @@ def jobs_of(config: dict) -> dict[str, TrainingJob]:
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_every_shipped_preset_is_accepted_and_expands(path: Path) -> None:
-    config = check(laid_over(BASE, yaml.safe_load(path.read_text())))
+    config = check(lay_over(BASE, yaml.safe_load(path.read_text())))
     training, limits = expand(config)
     assert training
     assert limits

@@ -21,8 +21,8 @@ from nfd.limit.memory import memory_bytes
 from nfd.limit.network import MatrixFreeNetwork
 from nfd.limit.problem import LimitProblem
 from nfd.limit.simulate import follow, simulate_dense, simulate_limit
+from nfd.network.architecture import COUPLINGS
 
-COUPLINGS = ("standard", "decoupled")
 TRAINABLE = [
     *chain.from_iterable(combinations(("input", "hidden", "output"), size) for size in (1, 2, 3))
 ]

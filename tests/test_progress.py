@@ -32,7 +32,7 @@ def test_a_job_has_ended_when_all_its_files_are_new(tmp_path):
 
 
 def test_it_speaks_while_work_is_left_and_is_silent_after(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(progress, "REPORT_INTERVAL_S", 0.01)
     done = {"short"}
     progress.watch("smoke", {"short": 1.0, "long": 3.0}, done.__contains__)
     time.sleep(0.3)

@@ -163,6 +163,30 @@ def test_no_module_waits_for_itself():
         visit(module)
 
 
+# Each family of claims has a FAMILY; type variables and loggers are nobody's names.
+REPEATED = {"FAMILY", "T"}
+# Both are curves over learning rates, and the newer one is to replace the other.
+REPEATED |= {"Curves"}
+
+
+def test_a_class_or_constant_has_one_meaning():
+    homes: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            else:
+                continue
+            for name in names:
+                if name[0].isupper():
+                    homes.setdefault(name, []).append(module)
+    twice = {name: found for name, found in homes.items() if len(found) > 1}
+    assert set(twice) <= REPEATED, twice
+
+
 OURS = [
     path for folder in ("src", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")
 ]

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
+from synthetic_tables import runs
 
 from nfd.data.prepared import contents_digest
 from nfd.data.sources import prepare
 from nfd.pipeline import store as stores
-from nfd.pipeline.store import COLUMNS, Origin, Store, StoreError, address_of
+from nfd.pipeline.store import STORE_COLUMNS, Origin, Store, StoreError, address_of
 
 ORIGIN = Origin(samples="s", code="c", device="cpu")
 
@@ -25,21 +26,7 @@ def network(seed, steps=3):
     fixed = {
         "address": address_of(origin),
         "origin": origin,
-        "source": "network",
-        "parametrization": "mup",
-        "correction": 0.5,
-        "block_layers": 1,
-        "skip": True,
-        "activation": "relu",
-        "horizon": 1.0,
-        "loss": "mse",
-        "optimizer": "sgd",
-        "trainable": "input+output",
-        "coupling": "standard",
-        "width": 8,
-        "depth": 2,
-        "learning_rate": 0.1,
-        "seed": seed,
+        **runs("one", parametrization="mup", widths=(8,), depths=(2,), seeds=(seed,)).iloc[0],
         "diverged": False,
     }
     rows = []
@@ -48,7 +35,7 @@ def network(seed, steps=3):
         f = rng.standard_normal(4).astype(np.float32)
         outputs = {"split": "probe", "metric": "outputs", "value": np.nan, "outputs": f}
         rows += [{**fixed, "step": step, **row} for row in (loss, outputs)]
-    return pd.DataFrame(rows)[list(COLUMNS)]
+    return pd.DataFrame(rows)[list(STORE_COLUMNS)]
 
 
 def address(seed):
@@ -88,7 +75,7 @@ def test_what_is_missing_is_said_in_order(store):
 def test_an_empty_store_lacks_everything_and_makes_no_folder(tmp_path):
     store = Store(tmp_path / "none")
     assert store.missing(["a"]) == ["a"]
-    assert list(store.load(["a"]).columns) == list(COLUMNS)
+    assert list(store.load(["a"]).columns) == list(STORE_COLUMNS)
     store.add(store.load(["a"]))
     assert not (tmp_path / "none").exists()
 

@@ -8,30 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic_tables import runs
 
 from nfd.pipeline import tables
 from nfd.pipeline.provenance import provenance
 from nfd.report.record import gather_provenance
 
 ROOT = Path(__file__).parents[1]
-RUN = {
-    "experiment": "depth_transfer",
-    "source": "network",
-    "parametrization": "depth_mup",
-    "correction": 0.0,
-    "block_layers": 1,
-    "skip": True,
-    "activation": "relu",
-    "horizon": 1.0,
-    "loss": "mse",
-    "optimizer": "sgd",
-    "trainable": "input+hidden_2+output",
-    "coupling": "standard",
-    "width": 64,
-    "depth": 8,
-    "learning_rate": 0.5,
-    "seed": 0,
-}
+RUN = runs("depth_transfer", seeds=(0,)).iloc[0].to_dict()
 FACTS = {"config_digest": "abc", "device": "cpu"}
 
 

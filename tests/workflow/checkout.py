@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
+from nfd.pipeline.config_files import lay_over
+
 ROOT = Path(__file__).parents[2]
 SMOKE = "config/smoke.yaml"
 # One small network and one small limit: the least that goes through data, train and limit rules.
@@ -107,14 +109,7 @@ class Checkout:
 
 def merged(changes: Mapping) -> dict:
     """``changes`` laid over config/config.yaml, as Snakemake lays one config file over another."""
-
-    def lay(base: dict, over: Mapping) -> dict:
-        for key, value in over.items():
-            both = isinstance(value, Mapping) and isinstance(base.get(key), dict)
-            base[key] = lay(base[key], value) if both else value
-        return base
-
-    return lay(yaml.safe_load((ROOT / "config/config.yaml").read_text()), changes)
+    return lay_over(yaml.safe_load((ROOT / "config/config.yaml").read_text()), changes)
 
 
 def tables_in(folder: Path) -> dict[str, pd.DataFrame]:

@@ -1,4 +1,4 @@
-RUN = [f"{FIGURES}/claims.csv", f"{FIGURES}/provenance.json"]
+RUN = [f"{FIGURES_FOLDER}/claims.csv", f"{FIGURES_FOLDER}/provenance.json"]
 
 
 rule claims:
@@ -74,7 +74,7 @@ rule judge_claims:
 rule describe_run:
     input:
         claims=CLAIMS_TABLE,
-        drawn=expand(f"{FIGURES}/{{figure}}.csv", figure=SHOWN),
+        drawn=expand(f"{FIGURES_FOLDER}/{{figure}}.csv", figure=SHOWN),
         tables=rules.train.input + rules.limits.input,
     output:
         RUN,
@@ -91,7 +91,7 @@ rule describe_run:
     params:
         code=code_of("describe_run"),
         config=SHOWN_CONFIG,
-        figures=lambda wildcards: FIGURES,
+        figures=lambda wildcards: FIGURES_FOLDER,
     message:
         "Describing the run"
     shell:

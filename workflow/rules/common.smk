@@ -42,7 +42,7 @@ except (ConfigError, DataError) as error:
 
 PRESET = CONFIG["preset"]
 RESULTS = f"results/{PRESET}"
-FIGURES = f"figures/{PRESET}"
+FIGURES_FOLDER = f"figures/{PRESET}"
 LOGS = f"logs/{PRESET}"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 DATA = f"{RESULTS}/data.npz"
@@ -53,7 +53,7 @@ ENVIRONMENT = "../../envs/nfd.yaml"
 SHOWN_CONFIG = as_argument(
     {key: value for key, value in CONFIG.items() if key not in ("device", "threads_per_job")}
 )
-FORMATS = ("pdf", "png", "svg", "csv")
+FIGURE_FILES = ("pdf", "png", "svg", "csv")
 
 TRAINING_JOBS, LIMIT_JOBS = (
     {(job.experiment, job.name): job for job in found} for found in jobs.expand(CONFIG)
@@ -111,7 +111,7 @@ def code_of(script, *modules):
         raise WorkflowError(str(error)) from None
 
 
-def sources_of(script, *loaded):
+def sources_of(script):
     """A script and all files of the package that it loads; inputs, so that texts in them count."""
     modules = code.modules_of(f"{CHECKOUT}/scripts/{script}.py")
     files = [f"scripts/{script}.py", *(path.relative_to(CHECKOUT).as_posix() for path in modules)]

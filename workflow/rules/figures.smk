@@ -1,21 +1,21 @@
 rule figures:
     input:
-        expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=FORMATS),
+        expand(f"{FIGURES_FOLDER}/{{figure}}.{{format}}", figure=SHOWN, format=FIGURE_FILES),
 
 
 rule draw_figure:
     input:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
     output:
-        pdf=f"{FIGURES}/{{figure}}.pdf",
-        png=f"{FIGURES}/{{figure}}.png",
+        pdf=f"{FIGURES_FOLDER}/{{figure}}.pdf",
+        png=f"{FIGURES_FOLDER}/{{figure}}.png",
         svg=report(
-            f"{FIGURES}/{{figure}}.svg",
+            f"{FIGURES_FOLDER}/{{figure}}.svg",
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        csv=f"{FIGURES}/{{figure}}.csv",
+        csv=f"{FIGURES_FOLDER}/{{figure}}.csv",
     log:
         f"{LOGS}/figures/{{figure}}.log",
     benchmark:

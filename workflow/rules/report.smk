@@ -8,7 +8,9 @@ rule report_page:
         run=RUN,
         record=[path.as_posix() for path in sorted(RECORD.glob("*.csv"))]
         + [path.as_posix() for path in RECORD.glob("provenance.json")],
-        pictures=expand(f"{FIGURES}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")),
+        pictures=expand(
+            f"{FIGURES_FOLDER}/{{figure}}.{{format}}", figure=SHOWN, format=("svg", "csv")
+        ),
         tables=rules.train.input + rules.limits.input,
         captions=[caption_of(figure) for figure in SHOWN],
         code=sources_of("make_report")
@@ -31,7 +33,7 @@ rule report_page:
     params:
         config=SHOWN_CONFIG,
         results=subpath(output.page, parent=True),
-        figures=lambda wildcards: FIGURES,
+        figures=lambda wildcards: FIGURES_FOLDER,
         record=lambda wildcards: RECORD.as_posix() if RECORD.exists() else "",
     message:
         "Writing the report"

@@ -37,7 +37,7 @@ EXPERIMENTS: tuple[str, ...] = tuple(
     dict.fromkeys(experiment for figure in FIGURES.values() for experiment in figure.experiments)
 )
 
-Part = Literal["evidence", "verdict", "figure"]
+FamilyPart = Literal["evidence", "verdict", "figure"]
 
 
 def claims_of(figure: str) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def claims_of(figure: str) -> tuple[str, ...]:
     return tuple(claim.id for claim in CLAIMS.values() if figure in claim.figures)
 
 
-def module_of(part: Part, name: str) -> str:
+def module_of(part: FamilyPart, name: str) -> str:
     """The module with the code of a figure (its ``evidence`` or ``figure``) or of a claim's ``verdict``."""
     for family in FAMILIES:
         named = family.claims if part == "verdict" else family.figures
@@ -55,7 +55,7 @@ def module_of(part: Part, name: str) -> str:
     raise ValueError(f"{name!r} is not known; accepted are {accepted}")
 
 
-def function(part: Part, name: str) -> Callable[..., Any]:
+def function(part: FamilyPart, name: str) -> Callable[..., Any]:
     """The function that makes a figure's evidence, draws it, or judges a claim (named by its id)."""
     called = CLAIMS[name].name.replace("-", "_") if part == "verdict" else name
     found: Callable[..., Any] = getattr(import_module(module_of(part, name)), called)

@@ -20,7 +20,7 @@ from nfd.data.raw import SPLITS, DataError, RawData, cause, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # Pillow goes by content, and for some other formats it starts other programs.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 GROUND = "white"
 
 # Class name -> its folder, of one split.
@@ -208,7 +208,7 @@ def _decode(path: str, size: int | None, grayscale: bool) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path, formats=FORMATS) as opened:
+        with Image.open(path, formats=IMAGE_FORMATS) as opened:
             image = ImageOps.exif_transpose(opened)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)

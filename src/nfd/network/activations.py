@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Moments(NamedTuple):
+class KernelMoments(NamedTuple):
     """E[phi(u) phi(v)] and E[phi'(u) phi'(v)] for all pairs of Gaussian pre-activations, (N, N)."""
 
     values: np.ndarray
@@ -46,7 +46,7 @@ class Activation:
     gain: float = 1.0
     times_derivative: Callable[[Tensor, Tensor], Tensor] | None = None
     energy: float | None = None
-    kernel: Callable[[np.ndarray], Moments] | None = None
+    kernel: Callable[[np.ndarray], KernelMoments] | None = None
 
 
 # --- ReLU -----------------------------------------------------------------------------------------
@@ -65,12 +65,12 @@ def _times_step(g: Tensor, phi: Tensor) -> Tensor:
     return g
 
 
-def _arc_cosine_kernel(covariance: np.ndarray) -> Moments:
+def _arc_cosine_kernel(covariance: np.ndarray) -> KernelMoments:
     """Cho and Saul (2009)."""
     scale = np.sqrt(np.outer(covariance.diagonal(), covariance.diagonal()))
     angle = np.arccos(np.clip(covariance / np.where(scale > 0, scale, 1), -1, 1))
     values = scale * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi)
-    return Moments(values, (np.pi - angle) / (2 * np.pi))
+    return KernelMoments(values, (np.pi - angle) / (2 * np.pi))
 
 
 # --- tanh, erf and the identity -------------------------------------------------------------------
@@ -88,16 +88,16 @@ def _erf(x: Tensor, out: Tensor) -> Tensor:
     return torch.erf(x, out=out)
 
 
-def _arc_sine_kernel(covariance: np.ndarray) -> Moments:
+def _arc_sine_kernel(covariance: np.ndarray) -> KernelMoments:
     """Williams (1997): for erf, from the variances a, b and the covariance c of u and v."""
     variances = 1 + 2 * covariance.diagonal()
     scale = np.outer(variances, variances)
     values = 2 / pi * np.arcsin(2 * covariance / np.sqrt(scale))
-    return Moments(values, 4 / pi / np.sqrt(scale - 4 * covariance**2))
+    return KernelMoments(values, 4 / pi / np.sqrt(scale - 4 * covariance**2))
 
 
-def _identity_kernel(covariance: np.ndarray) -> Moments:
-    return Moments(covariance, np.ones_like(covariance))
+def _identity_kernel(covariance: np.ndarray) -> KernelMoments:
+    return KernelMoments(covariance, np.ones_like(covariance))
 
 
 # --- GELU, x times the normal distribution function of x --------------------------------------------
@@ -118,7 +118,7 @@ def _gelu_derivative(x: Tensor) -> Tensor:
     return slope.addcmul_(x, density)
 
 
-def _gelu_kernel(covariance: np.ndarray) -> Moments:
+def _gelu_kernel(covariance: np.ndarray) -> KernelMoments:
     """Tsuchida et al. (arXiv:2002.08517), with u, v of variances a, b and covariance c.
 
     Gaussian integration by parts gives E[u v F(u) F(v)] from E[F(u) F(v)] = 1/4 + arcsin(rho) / 2 pi and
@@ -134,7 +134,7 @@ def _gelu_kernel(covariance: np.ndarray) -> Moments:
     density = 1 / (2 * pi * np.sqrt(rest))
     values = c * angle + numerator * density
     slopes = angle + c * density * (1 + 2 * (1 - shrink) + numerator / rest)
-    return Moments(values, slopes)
+    return KernelMoments(values, slopes)
 
 
 # E phi(z)^2 of a normal z; without skips its inverse root keeps E h^2 = 1.

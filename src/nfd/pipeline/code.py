@@ -26,7 +26,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parents[1]
+from nfd.pipeline.provenance import PACKAGE
+
 # Modules and definitions that are not followed, and why no number depends on them.
 HARMLESS: dict[str, str] = {
     "nfd.training.checkpoint": "a resumed job's bits are those of an undisturbed one",

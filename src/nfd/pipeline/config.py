@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.pipeline.settings import as_argument
-from nfd.pipeline.vocabulary import definitions
+from nfd.pipeline.vocabulary import schema_definitions
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
@@ -57,7 +57,7 @@ class ConfigError(ValueError):
 def load_schema() -> dict[str, Any]:
     """The JSON schema of the configuration, with the names that the registries hold today."""
     schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    schema["$defs"] |= definitions()
+    schema["$defs"] |= schema_definitions()
     return schema
 
 

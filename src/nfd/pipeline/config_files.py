@@ -15,7 +15,7 @@ import yaml
 
 from nfd.pipeline.config import ConfigError
 
-NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def load(paths: Sequence[str | Path]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _check_unique_keys(node: yaml.MappingNode) -> None:
 def _check_number(node: yaml.ScalarNode) -> None:
     """YAML 1.1 reads 010 to the base 8, 1:40 to the base 60, and 1_0 as 10."""
     text = node.value
-    odd = node.tag in NUMBERS and (":" in text or "_" in text)
+    odd = node.tag in NUMBER_TAGS and (":" in text or "_" in text)
     if node.style is None and (odd or re.fullmatch(r"[-+]?0\d+(\.\d*)?", text)):
         raise _Fault(
             f"{text} would be read as {yaml.safe_load(text)!r}; write the number in plain digits, "
@@ -154,7 +154,12 @@ def _check_commas(node: yaml.SequenceNode) -> None:
     """``[0,5, 1]`` is a list of three to YAML, and of two to those who write a decimal comma."""
     for left, right in pairwise(node.value):
         between = right.start_mark.index - left.end_mark.index
-        if node.flow_style and left.tag in NUMBERS and right.tag in NUMBERS and between == 1:
+        if (
+            node.flow_style
+            and left.tag in NUMBER_TAGS
+            and right.tag in NUMBER_TAGS
+            and between == 1
+        ):
             raise _Fault(
                 f"{left.value},{right.value} would be read as two numbers; write a decimal point, "
                 "or a space after the comma",

@@ -7,7 +7,7 @@ from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
-INTERVAL_S = 60.0
+REPORT_INTERVAL_S = 60.0
 
 
 def line(preset: str, total_s: float, left_s: float, elapsed_s: float) -> str:
@@ -52,7 +52,7 @@ def watch(preset: str, costs_s: Mapping[Hashable, float], finished: Callable[[An
 
     def report() -> None:
         while True:
-            sleep(INTERVAL_S)
+            sleep(REPORT_INTERVAL_S)
             left = sum(cost for job, cost in costs_s.items() if not finished(job))
             if left:
                 print(line(preset, total, left, monotonic() - start), file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ import pandas as pd
 from nfd.data.prepared import PreparedData, contents_digest, load
 from nfd.pipeline import code
 from nfd.pipeline.settings import JobSettings
-from nfd.pipeline.store import COLUMNS, Origin, Store, address_of
+from nfd.pipeline.store import STORE_COLUMNS, Origin, Store, address_of
 from nfd.pipeline.tables import IDENTITY, OUTPUT_COLUMNS, RESULT_COLUMNS
 
 _KEY = [name for name in IDENTITY if name != "experiment"]
@@ -59,7 +59,7 @@ class Reuse:
         place = [places[key] for key in rows[_KEY].itertuples(index=False, name=None)]
         rows["address"] = [self.addresses[n] for n in place]
         rows["origin"] = [self.origins[n] for n in place]
-        return rows[list(COLUMNS)]
+        return rows[list(STORE_COLUMNS)]
 
     def tables(self, experiment: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """(results, outputs) of the whole job, part by part in the order of the job."""

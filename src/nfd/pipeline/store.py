@@ -4,7 +4,7 @@ The numbers of a network depend on its own settings and seed, on the samples, an
 kept under an *address*, the SHA-256 of all these (:class:`Origin`), whichever experiment, preset or working
 directory asked for it. A job computes what the store lacks. Deleting the store costs time and nothing else.
 
-It is a folder of Parquet files in long form, one row per number, with the columns :data:`COLUMNS`. Each
+It is a folder of Parquet files in long form, one row per number, with the columns :data:`STORE_COLUMNS`. Each
 holds the networks that one job has added, is written beside and renamed, and is never changed; its name is
 the SHA-256 of its content. So any number of jobs may read and write at once, on a shared file system too,
 without a server and without locks, and a part that is truncated or tampered with is noticed: it is named
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 # 'outputs' (samples x classes, flat) is filled in rows of the metric 'outputs', whose value is NaN.
 _IDENTITY = [name for name in IDENTITY if name != "experiment"]
 _NUMBERS = [name for name in RESULT_COLUMNS if name not in IDENTITY]
-COLUMNS: tuple[str, ...] = ("address", "origin", *_IDENTITY, *_NUMBERS, "outputs")
+STORE_COLUMNS: tuple[str, ...] = ("address", "origin", *_IDENTITY, *_NUMBERS, "outputs")
 _TYPES = {"string": pa.string(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
 _SCHEMA = pa.schema(
     [("address", pa.string()), ("origin", pa.string())]
@@ -94,7 +94,7 @@ class Store:
         return [address for address in addresses if address not in kept]
 
     def load(self, addresses: Collection[str]) -> pd.DataFrame:
-        """Rows (:data:`COLUMNS`) of those of ``addresses`` that are kept; a network's in their order."""
+        """Rows (:data:`STORE_COLUMNS`) of what is kept of ``addresses``; a network's in their order."""
         wanted, found = set(addresses), []
         for path, held in self._parts():
             if not held & wanted:
@@ -104,10 +104,14 @@ class Store:
                 rows = table.to_pandas()
                 found.append(rows[rows["address"].isin(held & wanted)])
                 wanted -= held
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(COLUMNS))
+        return (
+            pd.concat(found, ignore_index=True)
+            if found
+            else pd.DataFrame(columns=list(STORE_COLUMNS))
+        )
 
     def add(self, rows: pd.DataFrame) -> None:
-        """Keep the networks of ``rows`` (:data:`COLUMNS`; all of a network's rows at once)."""
+        """Keep the networks of ``rows`` (:data:`STORE_COLUMNS`; all of a network's rows at once)."""
         try:
             self._write(rows)
         except OSError as error:
@@ -161,8 +165,10 @@ class Store:
             raise StoreError(
                 f"{path} is not a Parquet file that 'export' wrote: {error}"
             ) from error
-        if table.schema.names != list(COLUMNS):
-            raise StoreError(f"{path}: its columns are not those of a store, {', '.join(COLUMNS)}")
+        if table.schema.names != list(STORE_COLUMNS):
+            raise StoreError(
+                f"{path}: its columns are not those of a store, {', '.join(STORE_COLUMNS)}"
+            )
         rows = table.to_pandas()
         for address, origin in (
             rows[["address", "origin"]].drop_duplicates().itertuples(index=False)
@@ -220,7 +226,7 @@ class Store:
 def _as_parquet(rows: pd.DataFrame, level: int) -> bytes:
     """A part's content: the rows, and their addresses where a reader finds them without reading on."""
     held = json.dumps(sorted(rows["address"].unique())).encode()
-    table = pa.Table.from_pandas(rows[list(COLUMNS)], _SCHEMA, preserve_index=False)
+    table = pa.Table.from_pandas(rows[list(STORE_COLUMNS)], _SCHEMA, preserve_index=False)
     table = table.replace_schema_metadata({b"addresses": held})
     buffer = pa.BufferOutputStream()
     texts = [column.name for column in _SCHEMA if column.type == pa.string()]

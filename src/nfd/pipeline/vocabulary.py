@@ -40,15 +40,20 @@ KEYS: Mapping[str, str] = {
 }
 
 
-def definitions() -> dict[str, dict[str, Any]]:
-    """The lists as definitions of a JSON schema."""
+def schema_definitions() -> dict[str, dict[str, Any]]:
+    """The lists as schema_definitions of a JSON schema."""
     return {key: {"enum": list(names)} for key, names in VOCABULARY.items()}
 
 
 def with_names(page: str) -> str:
-    """The page of the configuration with the names that each key of :data:`KEYS` takes, in its row."""
+    """The page of the configuration with the names that each key of :data:`KEYS` takes, in its row.
+
+    And with those of the parametrizations that have a limit.
+    """
     for key, kind in KEYS.items():
         values = ", ".join(f"`{name}`" for name in VOCABULARY[kind])
-        row = re.compile(rf"^\| `{key}` \| [^|]* \|", re.MULTILINE)
-        page = row.sub(f"| `{key}` | {values} |", page)
-    return page
+        cell = re.compile(rf"^\| `{key}` \| [^|]* \|", re.MULTILINE)
+        page = cell.sub(f"| `{key}` | {values} |", page)
+    *others, last = (f"`{name}`" for name, row in PARAMETRIZATIONS.items() if row.has_depth_limit)
+    limits = re.compile("(?<=It is run for the experiment's ).*(?= networks, under SGD)")
+    return limits.sub(f"{', '.join(others)} and {last}", page)

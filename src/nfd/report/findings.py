@@ -15,7 +15,7 @@ VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
-class Finding:
+class FindingText:
     """One row of claims.csv as text."""
 
     observable: str
@@ -37,7 +37,7 @@ class ClaimSection:
     name: str
     statement: str
     verdict: str
-    findings: tuple[Finding, ...]
+    findings: tuple[FindingText, ...]
     order: int
 
     @property
@@ -45,15 +45,15 @@ class ClaimSection:
         return re.sub(r"[^A-Za-z0-9-]+", "-", f"claim-{self.id}")
 
     @property
-    def deciding(self) -> list[Finding]:
+    def deciding(self) -> list[FindingText]:
         return [finding for finding in self.findings if finding.decides]
 
     @property
-    def others(self) -> list[Finding]:
+    def others(self) -> list[FindingText]:
         return [finding for finding in self.findings if not finding.decides]
 
     @property
-    def headline(self) -> Finding | None:
+    def headline(self) -> FindingText | None:
         """The deciding finding that made the verdict what it is."""
         agreeing = [finding for finding in self.deciding if finding.verdict == self.verdict]
         return next(iter([*agreeing, *self.deciding, *self.findings]), None)
@@ -105,9 +105,9 @@ def _claim(rows: pd.DataFrame, order: int) -> ClaimSection:
     )
 
 
-def _finding(row: pd.Series) -> Finding:
+def _finding(row: pd.Series) -> FindingText:
     low, high = number(row["ci_low"]), number(row["ci_high"])
-    return Finding(
+    return FindingText(
         row["observable"],
         row["statistic"],
         number(row["estimate"]),

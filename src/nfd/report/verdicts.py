@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nfd.claims.rules import CANNOT_SHOW, INCONCLUSIVE
-from nfd.report.findings import ClaimSection, Finding, read_claims
+from nfd.report.findings import ClaimSection, FindingText, read_claims
 from nfd.report.record import CLAIMS_TABLE, read_description
 
 BEGIN, END = "<!-- verdicts: made by scripts/update_verdicts.py -->", "<!-- end of verdicts -->"
@@ -44,7 +44,7 @@ def _cell(claim: ClaimSection, folder: str) -> str:
     return f"{verdict}<br>{_estimate(finding)}" if _estimate(finding) else verdict
 
 
-def _estimate(finding: Finding) -> str:
+def _estimate(finding: FindingText) -> str:
     if not finding.estimate:
         return ""
     interval = f" [{finding.interval[0]}, {finding.interval[1]}]" if finding.interval else ""
