@@ -9,7 +9,8 @@ import torch
 
 from nfd.choices import check_choice
 from nfd.network.activations import ACTIVATIONS
-from nfd.network.architecture import COUPLINGS, Architecture
+from nfd.network.architecture import Architecture
+from nfd.network.couplings import COUPLINGS, LIMIT_COUPLINGS
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import FEATURE_LEARNING, PARAMETRIZATIONS, RATE_COLUMNS, Cell
 from nfd.network.roles import ROLE_NAMES, ROLES, Role, hidden_roles, hidden_symbols
@@ -55,7 +56,11 @@ def test_the_page_of_the_configuration_names_every_record(key):
     )
 
 
-@pytest.mark.parametrize("records", [ACTIVATIONS, LOSSES, PARAMETRIZATIONS])
+def test_the_schema_accepts_the_couplings_that_have_a_limit():
+    assert tuple(DEFINITIONS["limit_couplings"]["items"]["enum"]) == LIMIT_COUPLINGS
+
+
+@pytest.mark.parametrize("records", [ACTIVATIONS, COUPLINGS, LOSSES, PARAMETRIZATIONS])
 def test_records_stand_under_their_own_name(records):
     assert {name: record.name for name, record in records.items()} == {
         name: name for name in records
@@ -73,7 +78,7 @@ def test_roles_are_told_in_one_order_everywhere():
 
 
 def test_printed_names_tell_records_apart():
-    for records in (PARAMETRIZATIONS, OPTIMIZERS):
+    for records in (COUPLINGS, PARAMETRIZATIONS, OPTIMIZERS):
         printed = [record.printed_name for record in records.values()]
         assert len(set(printed)) == len(printed)
         assert all(printed)
@@ -111,10 +116,11 @@ def test_a_job_counts_the_state_of_its_optimizer():
         "batch_size": 4,
     }
     config = {"preset": "test", "dataset": {"name": "digits"}, "experiments": {"one": settings}}
-    jobs = {job.settings["optimizer"]: job for job in expand(check(config))[0]}
+    jobs = {job.settings.optimizer: job for job in expand(check(config))[0]}
     assert set(jobs) == set(OPTIMIZERS)
     extra = {
-        name: job.bytes_per_member - jobs["sgd"].bytes_per_member for name, job in jobs.items()
+        name: job.cost.bytes_per_member - jobs["sgd"].cost.bytes_per_member
+        for name, job in jobs.items()
     }
     weights = BYTES["float32"] * 2 * 16**2
     assert extra == {"sgd": 0, "adam": 2 * weights, "momentum": weights, "adamw": 2 * weights}

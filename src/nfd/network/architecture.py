@@ -2,18 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from nfd.choices import check_choice
 from nfd.network import roles
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.parametrization import Scales
 from nfd.network.roles import Role
-
-# Which hidden weights the backward pass uses: the network's own, or an independent copy of the initial
-# ones plus the same learned change.
-Coupling = Literal["standard", "decoupled"]
-COUPLINGS: tuple[Coupling, ...] = get_args(Coupling)
 
 
 @dataclass(frozen=True)

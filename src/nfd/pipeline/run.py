@@ -251,7 +251,7 @@ def _diverged(trajectory: LimitTrajectory, steps: NDArray[np.int_]) -> list[bool
     losses = losses[~np.isnan(losses[:, 0])]  # there may be no samples of a kind
     bound = DIVERGENCE_FACTOR * losses[:, 0].max()
     lost: NDArray[np.bool_] = ~(losses <= bound).all(axis=0)
-    return np.logical_or.accumulate(lost).tolist()
+    return [bool(lost[: place + 1].any()) for place in range(len(steps))]
 
 
 def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:
