@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from nfd.choices import check_choice
+from nfd.drawing.style import DASHES
+from nfd.evidence.table import series_label
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.architecture import Architecture
 from nfd.network.couplings import COUPLINGS, LIMIT_COUPLINGS
@@ -83,6 +85,12 @@ def test_printed_names_tell_records_apart():
         assert len(set(printed)) == len(printed)
         assert all(printed)
     assert len({row.long_name for row in PARAMETRIZATIONS.values()}) == len(PARAMETRIZATIONS)
+
+
+def test_lines_of_different_couplings_have_different_labels():
+    labels = {series_label({"parametrization": "mup", "coupling": name}) for name in COUPLINGS}
+    assert labels == {"mup", "mup, decoupled", "mup, fresh copies", "mup, third copy"}
+    assert set(DASHES) == set(COUPLINGS)
 
 
 def test_the_rows_that_learn_features():

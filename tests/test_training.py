@@ -17,6 +17,7 @@ from nfd.network.architecture import Architecture
 from nfd.network.couplings import COUPLINGS
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import PARAMETRIZATIONS
+from nfd.network.stack import Trace
 from nfd.training.batches import TrainingData, as_values, draw_batches, log_spaced_steps
 from nfd.training.optimizers import OPTIMIZERS
 from nfd.training.train import train
@@ -188,6 +189,62 @@ def test_copies_depend_on_names_and_not_on_the_stack(coupling, dtype):
     among = train(a, [*others, one], data, probes=["outputs"], **options)
     for step in range(7):
         assert np.allclose(alone.outputs[0, step], among.outputs[3, step], rtol=1e-6, atol=1e-7)
+
+
+# -------------------------------------------- what the learned W1 does to the second backward pass
+
+
+def learned_backward_term(depth, correction, width=64, seeds=8):
+    """rms over samples and neurons of what the learned W1 adds to g_0 at step 2: coupling -> (seeds,).
+
+    The batch is the same at both steps, and only W1 is trained.
+    """
+    a = Architecture(10, 1, width, depth, block_layers=2)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, 10)), rng.standard_normal((8, 1))
+    names = ["decoupled", "fresh", "third"]
+    members = [
+        Member("depth_mup_corrected", 0.02, seed, name, ("hidden_1",), correction)
+        for name in names
+        for seed in range(seeds)
+    ]
+    data = TrainingData(x, y, {seed: np.tile(np.arange(8), (2, 1)) for seed in range(seeds)})
+    trainer = advanced(a, members, data, steps=1)
+    stack, chi = trainer.stack, -torch.from_numpy(y).expand(len(members), 8, 1)
+    trace = Trace(stack, 8)
+    stack.forward(trainer.expand(trainer.inputs), trace)
+    found = []
+
+    def keep_last(seen):
+        if seen.role == "input":
+            found.append(width * seen.error.clone())
+
+    stack.backward(chi, trace, keep_last)
+    for layer, copy in enumerate(stack.backward_copy["hidden_1"]):
+        initial = stack.initial("hidden_1", layer, range(len(members)))
+        copy -= stack.weights["hidden_1"][layer] - initial
+    stack.backward(chi, trace, keep_last)
+    size = (found[0] - found[1]).square().mean((1, 2)).sqrt()
+    return {name: size[slot * seeds :][:seeds] for slot, name in enumerate(names)}
+
+
+def test_the_learned_backward_term_grows_as_the_correction_only_where_a_copy_is_reused():
+    """docs/theory.md, section 5: slope p over L = 4, 16, 64 with one backward copy, else p - 1/2.
+
+    rms of the mean over 8 seeds, width 64. With a fresh or a third copy only the incoherent part is left.
+    """
+    depths = (4, 16, 64)
+    for correction in (0.5, 0.0):
+        terms = [learned_backward_term(depth, correction) for depth in depths]
+        slope = {
+            name: np.polyfit(np.log(depths), [float(term[name].mean().log()) for term in terms], 1)[
+                0
+            ]
+            for name in terms[0]
+        }
+        assert abs(slope["decoupled"] - correction) < 0.1, slope
+        assert abs(slope["fresh"] - (correction - 0.5)) < 0.12, slope
+        assert abs(slope["third"] - (correction - 0.5)) < 0.12, slope
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
