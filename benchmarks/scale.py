@@ -17,6 +17,7 @@ from benchmarks.crew import Crew
 from benchmarks.overheads import load
 from benchmarks.peers import Sweep, stacked
 from benchmarks.timing import interleave, summary
+from nfd.network.couplings import COUPLINGS
 from nfd.pipeline.cost import CPU_STACK_BYTES
 from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
 
@@ -187,16 +188,16 @@ def training_seconds(
 ) -> float:
     """Predicted seconds of a training job on one core, process start not included.
 
-    Adam and decoupled members cost a further update each; evaluation is a forward pass.
+    Adam, and each copy that a coupling keeps, cost a further update; evaluation is a forward pass.
     """
     s = job.settings
     together = job.cost.members_at_once(CPU_STACK_BYTES)
     shape = (s.width, s.depth)
     sizes = (s.batch_size, input_dim, outputs, s.block_layers)
     counts = step_counts(*shape, together, *sizes)
-    decoupled = np.mean([c == "decoupled" for n in s.networks for c in n.couplings])
-    counts["Gflop"] *= 1 + decoupled / 3
-    counts["G weight"] *= 1 + decoupled / 2 + 2 * (s.optimizer == "adam")
+    copies = np.mean([COUPLINGS[c].copies for n in s.networks for c in n.couplings])
+    counts["Gflop"] *= 1 + copies / 3
+    counts["G weight"] *= 1 + copies / 2 + 2 * (s.optimizer == "adam")
     step = predict(counts, coefficients)
     seen = 2 * s.evaluation_size + s.probe_size * len(s.probes)
     once = step_counts(*shape, together, seen, *sizes[1:])

@@ -133,9 +133,17 @@ class Network:
         """What the backward pass multiplies with: W, or the independent W^0 plus what was learned."""
         if self.coupling == "standard":
             return self.W[role][layer]
+        initial = self.backward_W0[role][layer]
+        if self.coupling == "fresh":
+            initial = self.copy_of(role, layer, "backward", self.steps)
         # Weight decay shrinks the initial part of both copies alike.
         change = self.W[role][layer] - self.kept[role] * self.W0[role][layer]
-        return self.kept[role] * self.backward_W0[role][layer] + change
+        return self.kept[role] * initial + change
+
+    def copy_of(self, role, layer, *names):
+        """N(0, 1) entries of a named copy of a hidden matrix."""
+        shape = self.W0[role][layer].shape
+        return initial_weight(self.root_seed, self.seed, role, layer, shape, *names).astype(float)
 
     def forward(self, x):
         """f (B, C); h, a list of L + 1 arrays (B, n); pre and z, L arrays: the argument of phi and
@@ -163,7 +171,12 @@ class Network:
             below = scale * g[0] @ self.backward_weight("hidden_2", k)
             below = below * phi_prime(self.activation, pre[k])
             if self.block_layers == 2:
-                gradient["hidden_1"][k] = self.m["hidden_1"] * below.T @ h[k]
+                error = below
+                if self.coupling == "third":
+                    change = self.W["hidden_2"][k] - self.kept["hidden_2"] * self.W0["hidden_2"][k]
+                    third = self.kept["hidden_2"] * self.copy_of("hidden_2", k, "third") + change
+                    error = scale * g[0] @ third * phi_prime(self.activation, pre[k])
+                gradient["hidden_1"][k] = self.m["hidden_1"] * error.T @ h[k]
                 below = self.m["hidden_1"] * below @ self.backward_weight("hidden_1", k)
             g.insert(0, g[0] + below if self.skip else below)
         gradient["input"][0] = self.m["input"] * g[0].T @ x
@@ -272,7 +285,9 @@ def feature_dynamics(network: Network, x, y, eta, steps):
     act = network.activation
     past_phi, past_g = [[] for _ in range(L)], [[] for _ in range(L)]
     outputs = []
-    for _ in range(steps + 1):
+    for step in range(steps + 1):
+        if network.coupling == "fresh":
+            back = [network.copy_of("hidden_2", k, "backward", step) for k in range(L)]
         h = [x @ U.T / sqrt(network.input_dim)]
         for k in range(L):
             now = phi(act, h[k])

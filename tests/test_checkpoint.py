@@ -21,6 +21,7 @@ import torch
 from nfd.data.prepared import save
 from nfd.data.sources import prepare
 from nfd.network.architecture import Architecture
+from nfd.network.couplings import COUPLINGS
 from nfd.pipeline import tables
 from nfd.pipeline.config import check
 from nfd.pipeline.jobs import expand
@@ -111,6 +112,24 @@ def test_resumed_training_is_the_undisturbed_one(tmp_path, kind, optimizer, stop
     result = run(resumed, **options)
     assert resumed.offers == STEPS - stop_at  # what was done is not done again
     assert_same(result, run(**options))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_resumed_networks_of_all_couplings_draw_the_copies_of_their_step(
+    tmp_path, optimizer, stop_at
+):
+    """Also after one of them, with a rate beyond all bounds, has been dropped."""
+    rates = {"decoupled": 1e9, "third": 1e9}
+    members = [
+        Member("depth_mup", rate, 1, name)
+        for name in COUPLINGS
+        for rate in (0.1, rates.get(name, 0.4))
+    ]
+    options = {"kind": "two-layer", "optimizer": optimizer, "members": members}
+    path = tmp_path / "job.pt"
+    interrupt(path, stop_at, **options)
+    assert_same(run(StopsAfter(path), **options), run(**options))
 
 
 @pytest.mark.parametrize("stop_at", [STEPS, STEPS + 1, 2 * STEPS + 2])

@@ -436,6 +436,8 @@ def test_a_third_copy_takes_that_growth_away():
     )
     assert abs(mean) < 4 * error
     assert learned_backward_overlap(depth=16, coupling="decoupled") > 20 * error
+    for coupling in ("fresh", "third"):
+        assert learned_backward_overlap(depth=16, coupling=coupling) == 0
 
 
 def test_the_first_layer_alone_depends_on_one_product():

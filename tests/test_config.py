@@ -115,6 +115,22 @@ def test_what_changes_numbers_is_in_every_job(key: str, value: object) -> None:
     assert not set(before) & set(after)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"couplings": ["third"]}, "couplings: third is defined for two-layer blocks"),
+        ({"limit": {"particles": 8, "depths": [2], "couplings": ["third"]}}, "couplings"),
+    ],
+)
+def test_a_third_copy_is_for_two_layer_networks_and_has_no_limit(
+    change: dict[str, object], said: str
+) -> None:
+    changes = {"train_size": 8, "batch_size": 4, **change}
+    with pytest.raises(ConfigError, match=said):
+        check(small(**changes))
+    assert expand(check(small(couplings=["third"], block_layers=2, probes=[])))[0]
+
+
 def test_the_digest_follows_the_settings_and_nothing_else() -> None:
     digest = config_digest(check(small()))
     assert config_digest(check({**small(), "threads_per_job": 3})) == digest

@@ -21,8 +21,9 @@ from nfd.limit.memory import memory_bytes
 from nfd.limit.network import MatrixFreeNetwork
 from nfd.limit.problem import LimitProblem
 from nfd.limit.simulate import follow, simulate_dense, simulate_limit
-from nfd.network.architecture import COUPLINGS
+from nfd.network.couplings import LIMIT_COUPLINGS
 
+COUPLINGS = ("standard", "decoupled")
 TRAINABLE = [
     *chain.from_iterable(combinations(("input", "hidden", "output"), size) for size in (1, 2, 3))
 ]
@@ -135,6 +136,73 @@ def test_completed_to_dense_weights_the_trajectory_is_reproduced(changes, coupli
     assert seen[np.ix_(steps_observed(trial), trial.evaluated_ids)].all()
     assert np.abs(trajectory.outputs - dense)[seen].max() < 1e-10
     assert np.abs(dense[-1] - dense[0]).max() > 0.01  # something was learned
+
+
+class Remembering(GaussianMatrix):
+    """Keeps what the matrix of each backward pass has revealed: (vectors, images without the change)."""
+
+    def multiply_transposed(self, vectors, change=None):
+        product = super().multiply_transposed(vectors, change)
+        learned = 0.0
+        if change is not None:
+            left = product.coordinates @ change[: self.left.used, : self.right.used]
+            learned = left @ self.right.basis
+        self.passes = [*getattr(self, "passes", []), (vectors.clone(), product.values - learned)]
+        return product
+
+
+@pytest.mark.parametrize("observed", [None, (0, 2)])
+@pytest.mark.parametrize("block_layers", [1, 2])
+def test_fresh_copies_completed_to_dense_weights_reproduce_the_trajectory(
+    block_layers, observed, monkeypatch
+):
+    """One backward matrix per step and layer, completed from what that step revealed of it."""
+    monkeypatch.setattr(matrix_free, "GaussianMatrix", Remembering)
+    trial = problem(
+        coupling="fresh",
+        block_layers=block_layers,
+        parametrization="depth_mup_corrected",
+        probes=(4, 0),
+        observed_steps=observed,
+    )
+    seen = MatrixFreeNetwork(trial, 40, 3, dtype=torch.float64)
+    inputs, outputs = seen.input_weights.clone(), seen.output_weights.clone()
+    trajectory = follow(trial, seen)
+    network = Network(
+        trial.parametrization, 40, 3, 7, 3, 3, block_layers=block_layers, coupling="fresh"
+    )
+    network.W0["input"], network.W0["output"] = [inputs.numpy().T], [outputs.numpy()]
+    rng = np.random.default_rng(0)
+    copies = {}
+    for layer, block in enumerate(seen.blocks):
+        for role, matrix in zip(trial.hidden_roles, block, strict=True):
+            network.W0[role][layer] = complete(matrix.initial, rng)[0]
+            for step, (vectors, images) in enumerate(matrix.initial.passes):
+                g, through = vectors.numpy(), images.numpy()
+                known = np.linalg.pinv(g)
+                rest = np.eye(40) - known @ g
+                copies[role, layer, step] = known @ through + rest @ rng.standard_normal((40, 40))
+    network.W = {role: [w.copy() for w in layers] for role, layers in network.W0.items()}
+    monkeypatch.setattr(network, "copy_of", lambda role, layer, _, step: copies[role, layer, step])
+    dense = dense_outputs(trial, network)
+    shown = np.isfinite(trajectory.outputs)
+    assert shown[np.ix_(steps_observed(trial), trial.evaluated_ids)].all()
+    assert np.abs(trajectory.outputs - dense)[shown].max() < 1e-10
+    assert np.abs(dense[-1] - dense[0]).max() > 0.01
+    # Negative control: with one copy for all steps it is another trajectory.
+    monkeypatch.setattr(network, "copy_of", lambda role, layer, *_: copies[role, layer, 0])
+    network.W = {role: [w.copy() for w in layers] for role, layers in network.W0.items()}
+    network.steps = 0
+    assert np.abs(trajectory.outputs - dense_outputs(trial, network))[shown].max() > 0.01
+
+
+def test_the_first_step_with_fresh_copies_is_the_decoupled_one():
+    options = {"horizon": 1.0, "depth": 4, "trainable": ("input", "hidden")}
+    found = mean_response({**options, "coupling": "fresh"}, 16384, 2)
+    assert first_step_response(**options, coupling="fresh") == first_step_response(
+        **options, coupling="decoupled"
+    )
+    assert abs(found / first_step_response(**options, coupling="fresh") - 1) < 0.01
 
 
 def test_the_replay_fails_without_the_response_terms(monkeypatch):
@@ -301,9 +369,9 @@ def far_apart(one, other):
 def test_means_over_seeds_are_those_of_dense_networks(loss, block_layers):
     """Width 256, depth 4, three steps, 32 seeds each: within three standard errors."""
     shape = (block_layers, loss)
-    dense = {coupling: means(simulate_dense, coupling, *shape) for coupling in COUPLINGS}
-    ours = {coupling: means(simulate_limit, coupling, *shape) for coupling in COUPLINGS}
-    for coupling in COUPLINGS:
+    dense = {coupling: means(simulate_dense, coupling, *shape) for coupling in LIMIT_COUPLINGS}
+    ours = {coupling: means(simulate_limit, coupling, *shape) for coupling in LIMIT_COUPLINGS}
+    for coupling in LIMIT_COUPLINGS:
         assert not far_apart(ours[coupling], dense[coupling])
         seldom = means(simulate_limit, coupling, *shape, observed=(0, 3))
         assert not far_apart(seldom, dense[coupling])

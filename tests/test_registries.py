@@ -12,8 +12,11 @@ import torch
 
 from nfd.choices import check_choice
 from nfd.data.sources import SOURCES, label_of, prepare
+from nfd.drawing.style import DASHES
+from nfd.evidence.table import series_label
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.architecture import Architecture
+from nfd.network.couplings import COUPLINGS, LIMIT_COUPLINGS
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import FEATURE_LEARNING, PARAMETRIZATIONS, RATE_COLUMNS, Cell
 from nfd.network.roles import ROLE_NAMES, ROLES, Role, hidden_roles, hidden_symbols
@@ -127,7 +130,16 @@ def _plain():
     return expand(config)[0][0].settings, prepare(config["dataset"])
 
 
-@pytest.mark.parametrize("records", [ACTIVATIONS, LOSSES, PARAMETRIZATIONS])
+def test_a_limit_takes_the_couplings_that_have_one():
+    assert tuple(VOCABULARY["limit_coupling"]) == LIMIT_COUPLINGS
+    limit = {"particles": 8, "depths": [2], "couplings": ["third"]}
+    config = config_of("name", "digits")
+    config["experiments"]["trial"]["limit"] = limit
+    with pytest.raises(ConfigError, match="'third' is not one of standard, decoupled, fresh"):
+        check(config)
+
+
+@pytest.mark.parametrize("records", [ACTIVATIONS, COUPLINGS, LOSSES, PARAMETRIZATIONS])
 def test_records_stand_under_their_own_name(records):
     assert {name: record.name for name, record in records.items()} == {
         name: name for name in records
@@ -145,11 +157,17 @@ def test_roles_are_told_in_one_order_everywhere():
 
 
 def test_printed_names_tell_records_apart():
-    for records in (PARAMETRIZATIONS, OPTIMIZERS):
+    for records in (COUPLINGS, PARAMETRIZATIONS, OPTIMIZERS):
         printed = [record.printed_name for record in records.values()]
         assert len(set(printed)) == len(printed)
         assert all(printed)
     assert len({row.long_name for row in PARAMETRIZATIONS.values()}) == len(PARAMETRIZATIONS)
+
+
+def test_lines_of_different_couplings_have_different_labels():
+    labels = {series_label({"parametrization": "mup", "coupling": name}) for name in COUPLINGS}
+    assert labels == {"mup", "mup, decoupled", "mup, fresh copies", "mup, third copy"}
+    assert set(DASHES) == set(COUPLINGS)
 
 
 def test_the_rows_that_learn_features():

@@ -202,9 +202,19 @@ def test_keep_drops_the_others_and_changes_nothing_else(kept):
         close(slope, found[key][kept])
 
 
-def test_decoupled_members_must_come_last():
-    with pytest.raises(ValueError, match="couplings: decoupled members must come after"):
-        stack_of(Architecture(**SHAPE), ["mup"] * 2, [0, 1], ["decoupled", "standard"])
+@pytest.mark.parametrize(
+    "couplings", [["decoupled", "standard"], ["fresh", "decoupled"], ["third", "fresh"]]
+)
+def test_members_must_stand_in_the_order_of_the_couplings(couplings):
+    with pytest.raises(
+        ValueError, match="couplings: members must stand in the order standard, dec"
+    ):
+        stack_of(Architecture(**SHAPE, block_layers=2), ["mup"] * 2, [0, 1], couplings)
+
+
+def test_a_third_copy_needs_two_layer_blocks():
+    with pytest.raises(ValueError, match="coupling: 'third' is defined for two-layer blocks"):
+        stack_of(Architecture(**SHAPE), ["mup"], [0], ["third"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

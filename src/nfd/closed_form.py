@@ -22,7 +22,7 @@ from scipy.integrate import solve_ivp
 
 from nfd.choices import check_choice
 from nfd.network.activations import ACTIVATIONS
-from nfd.network.architecture import COUPLINGS
+from nfd.network.couplings import COUPLINGS
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import FEATURE_LEARNING, PARAMETRIZATIONS
 from nfd.network.roles import hidden_roles
@@ -137,7 +137,7 @@ def first_step_coupling(
     rate = _energy(activation) * horizon
     # sum_l (qT/L) (1 + qT/L)^(L-1): what W_l adds to the stream times what the stream adds to g_l.
     base = rate * _growth(horizon, depth, activation) / (1 + rate / depth)
-    if coupling == "decoupled":
+    if coupling != "standard":
         return FirstStepCoupling(0.0, base, 0.0)
     share = _block_share(horizon, depth, activation)
     # Half of the other blocks lie below, and move h_{l-1}; half lie above, and move g_l.
@@ -158,9 +158,12 @@ def learned_backward_overlap(
 
     Two-layer blocks under depth_mup_corrected, one sample. In every block the learned W1 adds to g a
     multiple of the stream of one sign, because the copy of W2 that made it passes g back once more; so the
-    overlap grows as L^p in the decoupled network too (docs/theory.md, section 5).
+    overlap grows as L^p in the decoupled network too (docs/theory.md, section 5). With a fresh copy at every
+    step, or a third one that makes W1, the two are independent and nothing adds up.
     """
     check_choice("coupling", coupling, COUPLINGS)
+    if coupling in ("fresh", "third"):
+        return 0.0
     hidden = first_step_response(
         horizon=horizon, depth=depth, activation=activation, coupling=coupling
     )

@@ -9,9 +9,10 @@ from matplotlib.collections import Collection, LineCollection, PolyCollection
 from matplotlib.lines import Line2D
 
 from nfd.drawing.labels import end_label
-from nfd.drawing.names import LIMIT_NAMES, lines_of, name_of
+from nfd.drawing.names import COUPLING_NAMES, LIMIT_NAMES, lines_of, name_of
 from nfd.drawing.style import DASHES, FAINT, INK, Mark, mark_of
 from nfd.evidence.table import usable
+from nfd.network.couplings import COUPLINGS
 
 REFERENCE = "reference"  # marks lines that show no measurement
 
@@ -165,10 +166,15 @@ def ramp_entries(ramp: Mapping[float, str], size: str) -> list[Line2D]:
 
 
 def coupling_entries(table: pd.DataFrame) -> list[Line2D]:
-    """Solid and dashed, where a figure shows both."""
-    if not (table["coupling"] == "decoupled").any():
+    """How lines of each coupling are dashed, where a figure shows more than the standard one."""
+    shown = {"standard", *table["coupling"]}
+    if not (shown & set(DASHES)) - {"standard"}:
         return []
-    return [entry(name, Mark(INK, dash), marker=False) for name, dash in DASHES.items()]
+    return [
+        entry(COUPLING_NAMES[name], Mark(INK, dash), marker=False)
+        for name, dash in DASHES.items()
+        if name in shown
+    ]
 
 
 def line_entries(table: pd.DataFrame) -> list[Line2D]:
@@ -201,7 +207,7 @@ def floor_entries(table: pd.DataFrame) -> list[Line2D]:
 def network_entries(table: pd.DataFrame) -> list[Line2D]:
     """Networks of one parametrization by coupling, in its colour."""
     networks = table[table["source"] == "network"]
-    names = {"standard": "standard networks", "decoupled": "decoupled networks"}
+    names = {name: f"{coupling.printed_name} networks" for name, coupling in COUPLINGS.items()}
     rows = networks.drop_duplicates("coupling").set_index("coupling", drop=False)
     return [entry(names[c], mark_of(rows.loc[c])) for c in names if c in rows.index]
 

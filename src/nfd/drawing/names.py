@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nfd.evidence.table import pick, usable
+from nfd.network.couplings import COUPLINGS
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.training.optimizers import OPTIMIZERS
 
@@ -15,6 +16,10 @@ PARAMETRIZATION_NAMES: Mapping[str, str] = {
     for row in sorted(PARAMETRIZATIONS.values(), key=lambda row: not row.has_depth_limit)
 }
 OPTIMIZER_NAMES: Mapping[str, str] = {name: kind.printed_name for name, kind in OPTIMIZERS.items()}
+COUPLING_NAMES: Mapping[str, str] = {
+    "": "both",  # rows that compare the two
+    **{name: coupling.printed_name for name, coupling in COUPLINGS.items()},
+}
 TRAINED: Mapping[str, tuple[str, str]] = {  # trained weights -> (text, marker)
     "hidden_1": ("only W₁ trained", "^"),
     "hidden_2": ("only W₂ trained", "v"),
@@ -26,7 +31,9 @@ AXIS_LABELS: Mapping[str, str] = {
     "learning_rate": "learning rate η",
     "step": "training step",
 }
-LIMIT_NAMES: Mapping[str, str] = {"standard": "coupled limit", "decoupled": "NFD"}
+LIMIT_NAMES: Mapping[str, str] = {
+    name: coupling.limit_name for name, coupling in COUPLINGS.items() if coupling.limit_name
+}
 NOT_MEASURED = "not measured in this preset"
 NOT_FITTED = "too few sizes or seeds to fit"
 
@@ -41,7 +48,8 @@ def order_of(row: pd.Series) -> tuple[object, ...]:
     """Where a line is listed: by parametrization, then what differs from the plain network."""
     place = listed(PARAMETRIZATION_NAMES, [row["parametrization"]]).index(row["parametrization"])
     trained = list(TRAINED).index(row["trainable"]) if is_control(row) else -1
-    return place, not row["skip"], trained, row["correction"], row["coupling"] == "decoupled"
+    coupling = listed(COUPLING_NAMES, [row["coupling"]]).index(row["coupling"])
+    return place, not row["skip"], trained, row["correction"], coupling
 
 
 def is_control(row: pd.Series) -> bool:
@@ -60,7 +68,8 @@ def name_of(row: pd.Series, *, coupling: bool = True) -> str:
         name += ", no skip"
     if is_control(row):
         name += f", {TRAINED[row['trainable']][0]}"
-    return name + (", decoupled" if coupling and row["coupling"] == "decoupled" else "")
+    plain = not coupling or row["coupling"] not in COUPLINGS or row["coupling"] == "standard"
+    return name if plain else f"{name}, {COUPLING_NAMES[row['coupling']]}"
 
 
 def has_exponent(row: pd.Series) -> bool:

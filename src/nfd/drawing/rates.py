@@ -112,7 +112,7 @@ def _rise(axes: Axes, points: pd.DataFrame, colour: str) -> None:
 
 def _transfer_summaries(table: pd.DataFrame, suffix: str, size: str) -> list[Row]:
     """Best rate and regret over the size; controls, if there are any, in a row of their own."""
-    control = table.apply(is_control, axis=1) | (table["coupling"] == "decoupled")
+    control = table.apply(is_control, axis=1) | ~table["coupling"].isin(["standard", ""])
     groups = [(table[~control], suffix)]
     if control.any():
         corrected = table.apply(has_exponent, axis=1)

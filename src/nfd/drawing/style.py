@@ -63,13 +63,19 @@ COLOURS: Mapping[str, str] = {
     name: _PALETTE[row.colour_key] for name, row in PARAMETRIZATIONS.items() if row.colour_key
 }
 NO_SKIP = _SKY
+Dash = Literal["-", "--", ":", "-."] | tuple[float, tuple[float, ...]]  # as matplotlib has it
 INK, FAINT = "#222222", "#777777"
 RAMPS: Mapping[str, tuple[str, float, float]] = {
     "depth": ("viridis", 0.0, 0.85),
     "width": ("YlOrBr", 0.4, 1.0),
 }
-Dash = Literal["-", "--", ":", "-."]
-DASHES: Mapping[str, Dash] = {"standard": "-", "decoupled": "--"}
+# Dotted lines are limits and noise floors.
+DASHES: Mapping[str, Dash] = {
+    "standard": "-",
+    "decoupled": "--",
+    "fresh": "-.",
+    "third": (0, (6, 1, 1, 1, 1, 1)),
+}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from nfd.evidence.intervals import Interval
+from nfd.network.couplings import COUPLINGS
 from nfd.network.parametrization import PARAMETRIZATIONS
 
 COLUMNS: Mapping[str, str] = {
@@ -123,8 +124,9 @@ def series_label(network: Mapping[str, Any]) -> str:
     # Which roles are 'all' depends on the block: a two-layer one without hidden_1 has W1 frozen.
     if trainable is not None and trainable != DEFAULT_TRAINABLE[network["block_layers"]]:
         label += f", trained: {trainable}"
-    if network.get("coupling") == "decoupled":
-        label += ", decoupled"
+    coupling = network.get("coupling")
+    if coupling in COUPLINGS and coupling != "standard":
+        label += f", {COUPLINGS[str(coupling)].printed_name}"
     return label
 
 

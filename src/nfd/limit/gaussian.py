@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nfd.choices import check_choice
+from nfd.network.couplings import LIMIT_COUPLINGS
+
 # A residual below round-off to this power (float64: 2e-12, float32: 6e-6), relative to its vector, is
 # taken for round-off and dropped; what is lost is of that order.
 _TOLERANCE_POWER = 0.75
@@ -119,7 +122,8 @@ class GaussianMatrix:
 
     ``forward_noise`` and ``backward_noise`` are independent and set n, dtype and device; the capacities
     bound the number of linearly independent vectors W and its transpose will multiply (more than n
-    never are). With ``coupling="decoupled"`` the transposed products come from an independent matrix.
+    never are). With ``coupling="decoupled"`` the transposed products come from an independent matrix, with
+    "fresh" those of each call of :meth:`multiply_transposed` from an independent matrix of its own.
 
     ``right.basis`` (p, n) spans the vectors W has multiplied and ``right.images`` holds W times them;
     ``left`` is the same for the transpose.
@@ -133,7 +137,8 @@ class GaussianMatrix:
         backward_capacity: int,
         coupling: str = "standard",
     ):
-        self.coupled = coupling == "standard"
+        check_choice("coupling", coupling, LIMIT_COUPLINGS)
+        self.coupled, self.fresh = coupling == "standard", coupling == "fresh"
         self.right = _Side(forward_capacity, forward_noise)
         self.left = _Side(backward_capacity, backward_noise)
 
@@ -152,7 +157,22 @@ class GaussianMatrix:
 
     def multiply_transposed(self, vectors: Tensor, change: Tensor | None = None) -> Product:
         """W^T g for each row g of ``vectors`` (b, n), and otherwise as :meth:`multiply`."""
+        if self.fresh:
+            return self._forgotten(vectors, change)
         return self._reveal(self.left, self.right, vectors, change)
+
+    def _forgotten(self, vectors: Tensor, change: Tensor | None) -> Product:
+        """Transposed products with a matrix that is used here only; the basis serves ``change`` alone."""
+        left = self.left
+        coordinates, new = extend_basis(left.basis, vectors)
+        left.grow(new).zero_()
+        # Conditioned on nothing: W^T g is noise with the inner products of the vectors.
+        own, directions = extend_basis(left.basis[:0], vectors)
+        values = own @ left.noise.draw(len(directions))
+        if change is not None:
+            learned = coordinates @ change[: left.used, : self.right.used]
+            values.addmm_(learned, self.right.basis)
+        return Product(values, coordinates)
 
     def _reveal(self, this: _Side, other: _Side, vectors: Tensor, change: Tensor | None) -> Product:
         coordinates, fresh = extend_basis(this.basis, vectors, this.room(len(vectors)))

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from nfd.choices import check_choice
-from nfd.network.architecture import COUPLINGS, Architecture
+from nfd.network.architecture import Architecture
+from nfd.network.couplings import LIMIT_COUPLINGS
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import FEATURE_LEARNING
 from nfd.network.roles import Role
@@ -54,7 +55,7 @@ class LimitProblem:
         for name, kind in (("inputs", float), ("targets", None), ("batches", None)):
             object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
         check_choice("loss", self.loss, LOSSES)
-        check_choice("coupling", self.coupling, COUPLINGS)
+        check_choice("coupling", self.coupling, LIMIT_COUPLINGS)
         check_choice("parametrization", self.parametrization, FEATURE_LEARNING)
         if self.inputs.ndim != 2 or len(self.targets) != len(self.inputs):
             raise ValueError("inputs: need shape (S, d) with one target per row")

@@ -9,10 +9,6 @@ from nfd.network.activations import ACTIVATIONS
 from nfd.network.parametrization import Scales
 from nfd.network.roles import Role
 
-# Which hidden weights the backward pass uses: the network's own, or an independent copy of the initial
-# ones plus the same learned change.
-COUPLINGS = ("standard", "decoupled")
-
 
 @dataclass(frozen=True)
 class Architecture:

@@ -9,7 +9,8 @@ which :mod:`nfd.training.optimizers` converts.
 
 The backward pass is written out rather than left to autograd, because the *decoupled* network is not
 the gradient of any function: its hidden weights are replaced, in the backward pass only, by an
-independent copy of the initial ones plus the same learned change.
+independent copy of the initial ones plus the same learned change. Its relatives (a copy drawn afresh at
+every step, a third copy for W1's own gradient) are those of :mod:`nfd.network.couplings`.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,20 +21,29 @@ import torch
 from torch import Tensor
 
 from nfd.network.activations import ACTIVATIONS
-from nfd.network.architecture import COUPLINGS, Architecture
+from nfd.network.architecture import Architecture
+from nfd.network.couplings import COUPLINGS, stacking_order
 from nfd.network.parametrization import Scales
 from nfd.network.roles import Role
 from nfd.seeds import generator
 
 
 def initial_weight(
-    root_seed: int, seed: int, role: Role, layer: int, shape: tuple[int, int], copy: str = "forward"
+    root_seed: int,
+    seed: int,
+    role: Role,
+    layer: int,
+    shape: tuple[int, int],
+    copy: str = "forward",
+    step: int | None = None,
 ) -> np.ndarray:
     """N(0, 1) entries (float32) of one matrix; depends on nothing but the names given.
 
-    ``copy`` is 'forward', or 'backward' for the independent copy a decoupled network uses.
+    ``copy`` is 'forward', or 'backward' for the independent copy a decoupled network uses, with its
+    ``step`` if there is one for each; 'third' is the copy through which W1 gets a gradient of its own.
     """
-    rng = generator(root_seed, "weights", seed, role, layer, copy)
+    names = (copy,) if step is None else (copy, step)
+    rng = generator(root_seed, "weights", seed, role, layer, *names)
     return rng.standard_normal(shape, dtype=np.float32)
 
 
@@ -54,8 +64,10 @@ class LayerGradient:
 class Stack:
     """Weights of ``len(seeds)`` networks of one architecture, and their forward and backward pass.
 
-    Decoupled members must come last. ``weights[role][layer]`` is (members, out, in) in effective
-    form; ``backward_copy[role][layer]`` holds the decoupled members' backward weights.
+    Members stand in the order of COUPLINGS. ``weights[role][layer]`` is (members, out, in) in effective
+    form. ``backward_copy[role][layer]`` holds the backward weights of all members but the standard ones;
+    of those with fresh copies it holds the learned change only, and the copy of the present ``step`` is
+    drawn when it is used. ``third_copy`` holds the W2 through which the last members' W1 learns.
     """
 
     def __init__(
@@ -69,8 +81,13 @@ class Stack:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if list(couplings) != sorted(couplings, key=COUPLINGS.index):
-            raise ValueError("couplings: decoupled members must come after the standard ones")
+        if list(couplings) != sorted(couplings, key=stacking_order):
+            raise ValueError(f"couplings: members must stand in the order {', '.join(COUPLINGS)}")
+        for name in couplings:
+            if architecture.block_layers not in COUPLINGS[name].block_layers:
+                raise ValueError(
+                    f"coupling: '{name}' is defined for two-layer blocks (block_layers 2)"
+                )
         self.architecture = architecture
         self.activation = ACTIVATIONS[architecture.activation]
         self.scales, self.seeds, self.couplings = list(scales), list(seeds), list(couplings)
@@ -86,6 +103,24 @@ class Stack:
             ]
             for role in architecture.hidden_roles
         }
+        for layers in self.backward_copy.values():
+            for copy in layers:
+                copy[self._fresh_copies].zero_()
+        self.third_copy = self._third_copies()
+        self.step = 0
+        # What weight decay has left of the initial weights, which a fresh copy has to share.
+        self.left_of_initial = {
+            role: [self.column([1.0] * self.members) for _ in range(architecture.depth)]
+            for role in (architecture.hidden_roles if self._fresh else ())
+        }
+
+    def _third_copies(self) -> dict[Role, list[Tensor]]:
+        if not self._third:
+            return {}
+        members = range(self.members - self._third, self.members)
+        depth = self.architecture.depth
+        layers = [self.initial("hidden_2", k, members, copy="third") for k in range(depth)]
+        return {"hidden_2": layers}
 
     @property
     def members(self) -> int:
@@ -93,14 +128,45 @@ class Stack:
 
     @property
     def standard(self) -> int:
-        """Number of members with standard coupling; the rest is decoupled."""
+        """Number of members with standard coupling; the rest has backward weights of its own."""
         return self.couplings.count("standard")
+
+    @property
+    def _fresh(self) -> int:
+        return self.couplings.count("fresh")
+
+    @property
+    def _third(self) -> int:
+        return self.couplings.count("third")
+
+    @property
+    def _fresh_copies(self) -> slice:
+        """Places of the members with fresh copies in ``backward_copy``."""
+        first = self.couplings.count("decoupled")
+        return slice(first, first + self._fresh)
+
+    def _copies(self) -> list[tuple[dict[Role, list[Tensor]], int]]:
+        """Each kind of copy, and the first of the members that have it."""
+        return [
+            (self.backward_copy, self.standard),
+            (self.third_copy, self.members - self._third),
+        ]
+
+    def changing(self) -> list[Tensor]:
+        """All that training changes, in an order that depends on nothing but the members."""
+        kinds = (self.weights, self.backward_copy, self.third_copy, self.left_of_initial)
+        return [tensor for kind in kinds for layers in kind.values() for tensor in layers]
 
     def _initial(self, role: Role, layer: int) -> Tensor:
         return self.initial(role, layer, range(self.members))
 
     def initial(
-        self, role: Role, layer: int, members: Sequence[int], copy: str = "forward"
+        self,
+        role: Role,
+        layer: int,
+        members: Sequence[int],
+        copy: str = "forward",
+        step: int | None = None,
     ) -> Tensor:
         """Effective weights (len(members), out, in) of one layer at step 0, drawn afresh by name."""
         shape = next(shape for name, _, shape in self.architecture.layout() if name == role)
@@ -109,7 +175,7 @@ class Stack:
         for slot, member in enumerate(members):
             seed = self.seeds[member]
             if seed not in drawn:
-                entries = initial_weight(self.root_seed, seed, role, layer, shape, copy)
+                entries = initial_weight(self.root_seed, seed, role, layer, shape, copy, step)
                 drawn[seed] = torch.from_numpy(entries).to(self.device, self.dtype)
             multiplier = self.architecture.multiplier(role, self.scales[member])
             torch.mul(drawn[seed], multiplier, out=weights[slot])
@@ -118,11 +184,15 @@ class Stack:
     def keep(self, members: Sequence[int]) -> None:
         """Drop all members but these (in order); the others' numbers do not change."""
         index = torch.tensor(members, dtype=torch.long, device=self.device)
-        decoupled = index[index >= self.standard] - self.standard
-        for layers in self.weights.values():
-            layers[:] = [weight.index_select(0, index) for weight in layers]
-        for layers in self.backward_copy.values():
-            layers[:] = [weight.index_select(0, decoupled) for weight in layers]
+        kinds: list[tuple[dict[Role, list[Tensor]], int]] = [
+            (self.weights, 0),
+            (self.left_of_initial, 0),
+            *self._copies(),
+        ]
+        for kind, first in kinds:
+            rest = index[index >= first] - first
+            for layers in kind.values():
+                layers[:] = [weight.index_select(0, rest) for weight in layers]
         self.scales = [self.scales[m] for m in members]
         self.seeds = [self.seeds[m] for m in members]
         self.couplings = [self.couplings[m] for m in members]
@@ -138,30 +208,53 @@ class Stack:
         if s:
             torch.bmm(g[:s], self.weights[role][layer][:s], out=t[:s])
         torch.bmm(g[s:], self.backward_copy[role][layer], out=t[s:])
+        if self._fresh:
+            self._add_fresh(g[s:][self._fresh_copies], role, layer, t[s:][self._fresh_copies])
         return t
 
+    def _add_fresh(self, g: Tensor, role: Role, layer: int, t: Tensor) -> None:
+        """Add to ``t`` what ``g`` gives through the initial copies of this step, where there are such."""
+        first = self.standard + self._fresh_copies.start
+        members = range(first, first + self._fresh)
+        copies = self.initial(role, layer, members, "backward", self.step)
+        t.baddbmm_(g, copies.mul_(self.left_of_initial[role][layer][members.start : members.stop]))
+
+    def error_of_first(self, t: Tensor, g: Tensor, trace: "Trace", layer: int) -> Tensor:
+        """``t``, what W1's product gets from ``g``, with the last members' through their third copy."""
+        if not self._third:
+            return t
+        first = self.members - self._third
+        error = t.clone()
+        torch.bmm(g[first:], self.third_copy["hidden_2"][layer], out=error[first:])
+        self._times_derivative(error[first:], trace, layer, first)
+        return error
+
     def add_product(self, role: Role, layer: int, error: Tensor, feature: Tensor) -> None:
-        """Add ``error^T @ feature`` per member, to the backward copy of decoupled members as well."""
+        """Add ``error^T @ feature`` per member, to the copies that members have of it as well."""
         change = error.transpose(1, 2)
         self.weights[role][layer].baddbmm_(change, feature)
-        s = self.standard
-        if role in self.backward_copy and s < self.members:
-            self.backward_copy[role][layer].baddbmm_(change[s:], feature[s:])
+        for copies, first in self._copies():
+            if role in copies and first < self.members:
+                copies[role][layer].baddbmm_(change[first:], feature[first:])
 
     def add(self, role: Role, layer: int, change: Tensor) -> None:
-        """Add ``change`` (members, out, in), to the backward copy of decoupled members as well."""
+        """Add ``change`` (members, out, in), to the copies that members have of it as well."""
         self.weights[role][layer].add_(change)
-        if role in self.backward_copy:
-            self.backward_copy[role][layer].add_(change[self.standard :])
+        for copies, first in self._copies():
+            if role in copies:
+                copies[role][layer].add_(change[first:])
 
     def shrink(self, role: Role, layer: int, factor: Tensor) -> None:
-        """Multiply by ``factor`` (members, 1, 1); a backward copy by its own member's.
+        """Multiply by ``factor`` (members, 1, 1); a copy by its own member's.
 
-        So the backward copy stays an independent initial part, as much shrunk, plus the learned change.
+        So a copy stays an independent initial part, as much shrunk, plus the learned change.
         """
         self.weights[role][layer].mul_(factor)
-        if role in self.backward_copy:
-            self.backward_copy[role][layer].mul_(factor[self.standard :])
+        for copies, first in self._copies():
+            if role in copies:
+                copies[role][layer].mul_(factor[first:])
+        if role in self.left_of_initial:
+            self.left_of_initial[role][layer].mul_(factor)
 
     def column(self, values: Sequence[float]) -> Tensor:
         """One number per member, as (members, 1, 1)."""
@@ -207,19 +300,20 @@ class Stack:
         for layer in reversed(range(a.depth)):
             phi = trace.phi[layer]
             t = self._times_derivative(self.times_backward(g, "hidden_2", layer), trace, layer)
+            error = self.error_of_first(t, g, trace, layer)
             visit(LayerGradient("hidden_2", layer, g, phi))
             if a.block_layers == 2:
                 below = self.times_backward(t, "hidden_1", layer)
-                visit(LayerGradient("hidden_1", layer, t, trace.entering(layer)))
+                visit(LayerGradient("hidden_1", layer, error, trace.entering(layer)))
                 t = below
             g = g.add_(t) if a.skip else t
         visit(LayerGradient("input", 0, g, trace.inputs))
 
-    def _times_derivative(self, g: Tensor, trace: "Trace", layer: int) -> Tensor:
-        """``g`` times phi' of a block, in place."""
+    def _times_derivative(self, g: Tensor, trace: "Trace", layer: int, first: int = 0) -> Tensor:
+        """``g`` times phi' of a block, in place; of the members from ``first`` on."""
         if self.activation.times_derivative is not None:
-            return self.activation.times_derivative(g, trace.phi[layer])
-        return g.mul_(self.activation.derivative(trace.inside_of(layer)))
+            return self.activation.times_derivative(g, trace.phi[layer][first:])
+        return g.mul_(self.activation.derivative(trace.inside_of(layer)[first:]))
 
 
 class Trace:

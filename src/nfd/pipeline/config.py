@@ -15,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from nfd.network.couplings import COUPLINGS
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.pipeline.settings import as_argument
 from nfd.pipeline.vocabulary import schema_definitions
@@ -218,6 +219,11 @@ def _check_network(where: str, network: Mapping[str, Any], settings: Mapping[str
         raise ConfigError(f"config key {where}.trainable: hidden_1 exists only with block_layers 2")
     if block_layers != 1 and "coupling" in settings["probes"]:
         raise ConfigError(f"config key {where}: the probe 'coupling' needs block_layers 1")
+    for name in network.get("couplings", settings["couplings"]):
+        if block_layers not in COUPLINGS[name].block_layers:
+            raise ConfigError(
+                f"config key {where}.couplings: {name} is defined for two-layer blocks (block_layers 2) only"
+            )
     row = PARAMETRIZATIONS[network["parametrization"]]
     if "correction" in network and not row.has_correction:
         raise ConfigError(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from nfd.limit.memory import limit_bytes
+from nfd.network.couplings import COUPLINGS
 from nfd.pipeline.settings import LimitSettings, TrainingSettings
 from nfd.training.batches import log_spaced_steps
 from nfd.training.optimizers import OPTIMIZERS
@@ -61,13 +62,15 @@ class TrainingCost:
     def bytes_per_member(self) -> int:
         """Memory that one network's weights, their copies and its features take."""
         s = self.settings
-        decoupled = any("decoupled" in network.couplings for network in s.networks)
+        coupled = max(
+            COUPLINGS[name].copies for network in s.networks for name in network.couplings
+        )
         return network_bytes(
             width=s.width,
             depth=s.depth,
             block_layers=s.block_layers,
             samples=s.batch_size + 3 * s.probe_size * bool(s.probes),
-            copies=1 + decoupled + OPTIMIZERS[s.optimizer].state_per_weight,
+            copies=1 + coupled + OPTIMIZERS[s.optimizer].state_per_weight,
             precision=s.precision,
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nfd.data.sources import SOURCES
 from nfd.network.activations import ACTIVATIONS
-from nfd.network.architecture import COUPLINGS
+from nfd.network.couplings import COUPLINGS, LIMIT_COUPLINGS
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.network.roles import ROLES
@@ -20,6 +20,7 @@ from nfd.training.probes import PROBES
 VOCABULARY: Mapping[str, Collection[str]] = {
     "activation": ACTIVATIONS,
     "coupling": COUPLINGS,
+    "limit_coupling": LIMIT_COUPLINGS,
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "parametrization": PARAMETRIZATIONS,

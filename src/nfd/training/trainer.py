@@ -8,7 +8,6 @@ whose loss leaves all bounds is dropped from the stack and stops nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from math import isfinite
 from typing import Any
 
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 
 from nfd.choices import check_choice
-from nfd.network.architecture import COUPLINGS, Architecture
+from nfd.network.architecture import Architecture
+from nfd.network.couplings import COUPLINGS, stacking_order
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.network.roles import ROLES
@@ -70,7 +70,7 @@ class Trainer:
     ) -> None:
         self.architecture, self.members, self.loss = architecture, list(members), LOSSES[loss]
         rule = OPTIMIZERS[optimizer]
-        self.alive = sorted(range(len(members)), key=lambda m: COUPLINGS.index(members[m].coupling))
+        self.alive = sorted(range(len(members)), key=lambda m: stacking_order(members[m].coupling))
         ordered = [members[m] for m in self.alive]
         sizes = (architecture.width, architecture.depth, architecture.input_dim)
         scales = [
@@ -91,8 +91,16 @@ class Trainer:
         self._load(data, ordered)
         self.optimizer = rule(self.stack, ordered, self.batch_size)
         self.trace = Trace(self.stack, self.batch_size)
-        self.step = 0
         self.loss_sum = torch.zeros(len(ordered), dtype=dtype, device=device)
+
+    @property
+    def step(self) -> int:
+        """Steps done. The stack keeps it, for some backward copies are drawn anew at every step."""
+        return self.stack.step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self.stack.step = step
 
     def _load(self, data: TrainingData, ordered: Sequence[Member]) -> None:
         """Put samples and batch order on the device, so that a step moves nothing."""
@@ -166,8 +174,7 @@ class Trainer:
             mine.copy_(saved)
 
     def _changing(self) -> list[Tensor]:
-        weights = [*self.stack.weights.values(), *self.stack.backward_copy.values()]
-        return [self.loss_sum, *chain.from_iterable(weights), *self.optimizer.tensors()]
+        return [self.loss_sum, *self.stack.changing(), *self.optimizer.tensors()]
 
     def drop(self, slots: Sequence[int]) -> None:
         """Take these slots out of the stack for good."""
