@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # the workflow has had it too, and has said what it leaves
+        return 130
 
 
 def _seconds(text: str) -> float:

@@ -422,6 +422,8 @@ def _sentence(prospect: Prospect, budget_s: float) -> str:
         needs = f"needs about {prospect.seeds} seeds if its estimate stays, {cost}"
     elif prospect.next:
         needs = f"has too few seeds for a verdict; those of the next look take {cost}"
+    elif prospect.note.startswith("missing: experiment"):
+        return f"undecided; {prospect.note}"
     else:
         why = f" ({prospect.note})" if prospect.note else ""
         return f"more seeds would not decide it: {prospect.observable}{why}"
