@@ -58,6 +58,7 @@ def lines(device: str, found: Found) -> dict[str, Callable[[], Line]]:
         "solver_one_step": lambda: solver.against_dense_line(
             floors["cpu 2 threads"], solver.ONE_STEP
         ),
+        "observation": solver.observation_line,
         "linearity": solver.linearity_line,
         "breakdown": solver.breakdown_line,
         "stack_size": sweeps.stack_size_line,

@@ -26,9 +26,10 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Setting:
-    """``samples`` samples, all in every batch, at ``evaluations`` = SGD steps + 1.
+    """Batches of ``samples`` out of a ``pool`` (default: of just these), at ``evaluations`` - 1 SGD steps.
 
-    So each hidden matrix multiplies samples x evaluations vectors in each direction.
+    So each hidden matrix multiplies samples x evaluations vectors in each direction. Besides the batches,
+    ``test_samples`` are passed, all of them probes, at each of the ``observed`` steps (default: all).
     """
 
     particles: int
@@ -39,10 +40,27 @@ class Setting:
     input_dim: int = 16
     learning_rate: float = 0.5
     coupling: str = "standard"
+    pool: int | None = None
+    test_samples: int = 0
+    observed: int | None = None
 
     @property
     def vectors(self) -> int:
-        return self.samples * self.evaluations
+        looks = self.test_samples * len(self.observed_steps)
+        return self.samples * self.evaluations + looks
+
+    @property
+    def observed_steps(self) -> list[int]:
+        """Evenly spaced, first and last included."""
+        count = self.observed or self.evaluations
+        return np.linspace(0, self.steps, count).astype(int).tolist()
+
+    @property
+    def batches(self) -> np.ndarray:
+        if self.pool is None:
+            return np.tile(np.arange(self.samples), (self.steps, 1))
+        rng = np.random.default_rng(2)
+        return np.array([rng.permutation(self.pool)[: self.samples] for _ in range(self.steps)])
 
     @property
     def steps(self) -> int:
@@ -50,12 +68,13 @@ class Setting:
 
     @property
     def inputs(self) -> np.ndarray:
-        x = np.random.default_rng(0).standard_normal((self.samples, self.input_dim))
+        count = (self.pool or self.samples) + self.test_samples
+        x = np.random.default_rng(0).standard_normal((count, self.input_dim))
         return x * sqrt(self.input_dim) / np.linalg.norm(x, axis=1, keepdims=True)
 
     @property
     def targets(self) -> np.ndarray:
-        return np.random.default_rng(1).standard_normal((self.samples, 1))
+        return np.random.default_rng(1).standard_normal((len(self.inputs), 1))
 
     @property
     def dense_operations(self) -> int:
@@ -90,6 +109,15 @@ class Setting:
 
 
 TABLE_SETTING = Setting(particles=8192, depth=32, samples=8, evaluations=8, threads=2)
+WHOLE_RUN = Setting(
+    particles=8192,
+    depth=16,
+    samples=8,
+    evaluations=301,
+    threads=2,
+    pool=240,
+    test_samples=16,
+)
 ONE_STEP = Setting(particles=8192, depth=32, samples=32, evaluations=2, threads=2)
 LINEAR = tuple(
     Setting(particles=n, depth=8, samples=8, evaluations=8, threads=1)
@@ -101,14 +129,18 @@ def problem_of(setting: Setting) -> Any:
     """The nfd.LimitProblem of a setting."""
     from nfd import LimitProblem
 
-    everyone = np.arange(setting.samples)
+    looked_at = np.arange(len(setting.inputs))
+    if setting.test_samples:
+        looked_at = looked_at[-setting.test_samples :]
     return LimitProblem(
         inputs=setting.inputs,
         targets=setting.targets,
-        batches=np.tile(everyone, (setting.steps, 1)),
+        batches=setting.batches,
         depth=setting.depth,
         learning_rate=setting.learning_rate,
         coupling=setting.coupling,
+        evaluated=looked_at,
+        observed_steps=setting.observed_steps,
     )
 
 
@@ -243,6 +275,51 @@ def against_dense_line(
             "matrix-free Gaussian numbers": setting.free_normals,
             "matrix-free operations at matmul rate and bytes at copy rate, s": round(free_s, 3),
         },
+    }
+
+
+def observation_line(
+    setting: Setting = WHOLE_RUN, observed: int = 10, *, repeats: int = 1, target: float = 5.0
+) -> Line:
+    """A whole training run looked at a few times against one looked at before every step."""
+    from nfd.limit.memory import memory_bytes
+
+    settings = {
+        f"observed at {observed} steps": replace(setting, observed=observed),
+        f"observed at all {setting.evaluations}": setting,
+    }
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in settings}
+
+    def run(name: str) -> float:
+        runs[name].append(measure("matrix_free", settings[name]))
+        return runs[name][-1]["seconds"]
+
+    samples = interleave(
+        {name: lambda name=name: run(name) for name in settings}, repeats, warm_up=False
+    )
+    few, every = settings
+    speed = ratio(samples, every, few)
+    return {
+        "what": f"limit of a training run, n = {setting.particles}, {setting.depth} layers, "
+        f"{setting.steps} steps of {setting.samples}, {setting.test_samples} test samples, {few}, "
+        f"{setting.threads} threads",
+        "against": every,
+        "target": f">= {target:g}x time",
+        "value": speed,
+        "unit": "x time",
+        "met": speed["median"] >= target,
+        "rows": [
+            {
+                "method": name,
+                "vectors in each direction": settings[name].vectors,
+                "seconds": summary(samples[name]),
+                "memory, MiB": _median(runs[name], "memory_mib"),
+                "memory predicted, MiB": round(
+                    memory_bytes(problem_of(settings[name]), setting.particles) / 2**20
+                ),
+            }
+            for name in settings
+        ],
     }
 
 

@@ -7,6 +7,7 @@ Without folders, the run of a configuration's preset (figures/<preset>) with its
 import argparse
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from list_targets import BASE, CHECKOUT, load
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(arguments.runs) not in (0, 2):
         parser.error("give two folders of runs, or none to compare a preset with its record")
     # Observables and data sets have names that not every locale can print.
-    sys.stdout.reconfigure(encoding="utf-8")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     try:
         return _compare_two(arguments) if arguments.runs else _compare_with_record(arguments)
     except (ReportError, ConfigError, OSError) as error:

@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--claims", required=True, help="table of claims, .csv")
     parser.add_argument("--results", required=True, help="the preset's folder of results")
     parser.add_argument("--figures", required=True, help="the preset's folder of figures")
-    parser.add_argument("--record", help="folder of the preset's record; empty: it has none")
+    parser.add_argument("--record", nargs="?", help="folder of the preset's record, if it has one")
     parser.add_argument("--captions", help="folder of captions, <figure>.rst in it or below")
     parser.add_argument("--output", required=True, help="page to write, .html")
     arguments = parser.parse_args(argv)

@@ -17,7 +17,8 @@ from nfd.pipeline.upkeep import TOLERANCE, addresses_of, verify
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.command(Store(arguments.store), arguments)
+        status: int = arguments.command(Store(arguments.store), arguments)
+        return status
     except (OSError, ConfigError, DataError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Renew what the texts quote: rules from the code, verdicts from the records in figures/record/."""
+"""Renew what the texts quote: rules and names from the code, verdicts from the records in figures/record/."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from nfd.claims.rules import with_rules
 from nfd.files import write_text
 from nfd.pipeline.script import run_script
+from nfd.pipeline.vocabulary import with_names
 from nfd.report import ReportError
 from nfd.report.record import RECORDS
 from nfd.report.verdicts import between_markers, claims_appendix, recorded, verdict_table
@@ -20,9 +21,13 @@ def updated() -> dict[Path, str]:
         Path("README.md"): verdict_table(records),
         Path("docs/claims.md"): claims_appendix(records),
     }
+    page = Path("config/README.md")
     return {
-        path: between_markers(with_rules(path.read_text(encoding="utf-8")), table)
-        for path, table in tables.items()
+        page: with_names(page.read_text(encoding="utf-8")),
+        **{
+            path: between_markers(with_rules(path.read_text(encoding="utf-8")), table)
+            for path, table in tables.items()
+        },
     }
 
 

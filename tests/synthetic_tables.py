@@ -126,6 +126,7 @@ def gia(
     loss_gap: Callable[[np.ndarray], np.ndarray] | None = None,
     fluctuation: float = 0.05,
     batches: float = 0.0,
+    late: float = 1.0,
     depths: Sequence[int] = (2, 4, 8, 16, 32, 64),
     seeds: Iterable[int] = SEEDS,
     rates: Sequence[float] = (0.25, 0.5),
@@ -136,7 +137,8 @@ def gia(
 
     ``fluctuation``: size of the part of the difference that is random over seeds. ``batches``: size of a
     part of the change that is random over seeds and the same for both couplings. ``loss_gap``: relative loss
-    gap, by default equal to the gap. The rate 0.5 trains best.
+    gap, by default equal to the gap. ``late``: factor on the gap at the last step. The
+    rate 0.5 trains best.
     """
     experiment, steps = "gia_restoration", [0, 1, 100]
     identities = runs(
@@ -173,7 +175,8 @@ def gia(
         if row.step > 0:
             change = common + batches * generator(6, row.seed, row.depth).normal(size=entries)
             if row.coupling == "decoupled":
-                change += direction * gap(float(row.depth))
+                factor = late if row.step == steps[-1] else 1.0
+                change += direction * gap(float(row.depth)) * factor
                 change += random.normal(size=entries) * fluctuation
         vectors.append(start + change)
     outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]

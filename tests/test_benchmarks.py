@@ -132,12 +132,12 @@ def test_cpu_lines_run_at_small_sizes(in_process):
     assert [row["used for"] for row in model["rows"]] == ["fit", "check"]
 
 
-def test_solver_lines_run_at_small_sizes(monkeypatch):
-    tiny = solver.Setting(particles=64, depth=2, samples=2, evaluations=2, threads=1)
-    alone = solver.measure("matrix_free", tiny)
-    assert alone["libraries_mib"] > 50
-    wide = solver.measure("dense", replace(tiny, particles=4096))
-    assert 2 * 64 <= wide["memory_mib"] < 2 * 64 + 30  # two matrices of 64 MiB
+TINY = solver.Setting(particles=64, depth=2, samples=2, evaluations=2, threads=1)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Solver measurements without a process of their own, and without its memory."""
     runs = {**solver.METHODS, "breakdown": solver.breakdown}
 
     def here(method, setting):
@@ -150,12 +150,37 @@ def test_solver_lines_run_at_small_sizes(monkeypatch):
             }
 
     monkeypatch.setattr(solver, "measure", here)
-    dense = solver.against_dense_line(FLOOR, tiny, repeats=1)
+
+
+def test_a_measurement_is_a_process_whose_memory_is_its_own():
+    alone = solver.measure("matrix_free", TINY)
+    assert alone["libraries_mib"] > 50
+    wide = solver.measure("dense", replace(TINY, particles=4096))
+    assert 2 * 64 <= wide["memory_mib"] < 2 * 64 + 30  # two matrices of 64 MiB
+
+
+def test_solver_lines_run_at_small_sizes(in_this_process):
+    dense = solver.against_dense_line(FLOOR, TINY, repeats=1)
     assert {row["method"] for row in dense["rows"]} >= {"matrix_free", "dense"}
-    assert solver.breakdown_line(tiny, repeats=1)["rows"][0]["share"] == 1
+    assert solver.breakdown_line(TINY, repeats=1)["rows"][0]["share"] == 1
     larger = solver.Setting(particles=640, depth=2, samples=2, evaluations=2, threads=1)
-    assert np.isfinite(solver.linearity_line((tiny, larger), repeats=1)["value"]["median"])
-    assert len(scale.limit_line((tiny,), (tiny,), repeats=1)["rows"]) == 2
+    assert np.isfinite(solver.linearity_line((TINY, larger), repeats=1)["value"]["median"])
+    assert len(scale.limit_line((TINY,), (TINY,), repeats=1)["rows"]) == 2
+
+
+def test_the_observation_line_counts_what_the_solver_is_given(in_this_process):
+    """Vectors of each matrix, forward: at every step the batch, at the observed ones the test samples."""
+    run = solver.Setting(
+        particles=200, depth=2, samples=2, evaluations=5, threads=1, pool=6, test_samples=3
+    )
+    line = solver.observation_line(run, observed=2)
+    few, every = line["rows"]
+    assert few["vectors in each direction"] == 2 * 5 + 3 * 2
+    assert every["vectors in each direction"] == 2 * 5 + 3 * 5
+    for observed in (None, 2):
+        trial = solver.problem_of(replace(run, observed=observed))
+        counted = sum(len(trial.forward_ids(step)) for step in range(5))
+        assert counted == 2 * 5 + 3 * (observed or 5)
 
 
 def test_ratios_are_taken_round_by_round():

@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_tables as synthetic
+from scipy.stats import t as student
 
 from nfd.claims import rates, rules
+from nfd.claims import two_layers as two_layers_rules
 from nfd.claims.certainty import CERTAINTY_COLUMNS
 from nfd.claims.collapse import verdict as collapse
 from nfd.claims.convergence import verdict as convergence
 from nfd.claims.decoupling import verdict as decoupling
 from nfd.claims.mechanism import verdict as mechanism
+from nfd.claims.mechanism.reuse import slope_over_depth
 from nfd.claims.registry import CLAIMS, gather
 from nfd.claims.rules import (
     CLAIM_COLUMNS,
@@ -26,6 +29,7 @@ from nfd.claims.rules import (
     overall,
 )
 from nfd.claims.scaling import verdict as scaling_verdict
+from nfd.claims.transfer import verdict as transfer_verdict
 from nfd.pipeline import tables
 
 CORRECTED = {"parametrization": "depth_mup_corrected", "correction": 0.5, "block_layers": 2}
@@ -66,6 +70,14 @@ def transfer(experiment="depth_transfer", axis="depth", **settings):
     return synthetic.transfer(experiment, axis, **settings), None
 
 
+def depths(control=-1.0, **settings):
+    """One-layer transfer of depth_mup, and mup's, which is known to drift."""
+    return together(
+        synthetic.transfer("depth_transfer", "depth", **settings),
+        synthetic.transfer("depth_transfer", "depth", parametrization="mup", drift=control),
+    )
+
+
 def widths(mup=0.0, standard=-1.0, depth_mup=0.0, **settings):
     drifts = {"depth_mup": depth_mup, "mup": mup, "standard": standard}
     return together(
@@ -78,14 +90,33 @@ def widths(mup=0.0, standard=-1.0, depth_mup=0.0, **settings):
     )
 
 
-def two_layers(plain=0.0, corrected=0.0, level=0.4, own=0.0, **settings):
-    """Two-layer transfer of depth_mup and the corrected network, and the latter's own change."""
+def two_layers(
+    plain=0.0,
+    corrected=0.0,
+    level=0.4,
+    own=0.0,
+    alone=0.0,
+    frozen=0.9,
+    uncorrected=-0.5,
+    **settings,
+):
+    """Two-layer transfer of depth_mup, the corrected network and its controls, and both own changes.
+
+    ``alone``: drift of W1 trained alone; ``frozen``: loss with W1 frozen; ``uncorrected``: exponent of
+    depth_mup's own change.
+    """
+
+    def line(**changed):
+        return synthetic.transfer("depth_transfer_2", "depth", **changed)
+
     return together(
-        synthetic.transfer("depth_transfer_2", "depth", block_layers=2, drift=plain, **settings),
-        synthetic.transfer(
-            "depth_transfer_2", "depth", drift=corrected, level=level, **CORRECTED, **settings
-        ),
+        line(block_layers=2, drift=plain, **settings),
+        line(drift=corrected, level=level, **CORRECTED, **settings),
+        line(drift=alone, trainable="hidden_1", **CORRECTED),
+        line(trainable="hidden_2", **CORRECTED),
+        line(level=frozen, trainable="input+hidden_2+output", **CORRECTED),
         synthetic.changes({"own_change_1": own}, **CORRECTED),
+        synthetic.changes({"own_change_1": uncorrected}, block_layers=2),
     )
 
 
@@ -93,12 +124,25 @@ def own_change(exponent, **settings):
     return synthetic.changes({"own_change_1": exponent}, **settings), None
 
 
-def gia(gap, **settings):
-    return synthetic.gia(gap=gap, **settings)
+def gia(gap, no_skip=0.6, **settings):
+    """Gaps of depth_mup, and of mup without skips, where one is known to remain."""
+    return together(
+        synthetic.gia(gap=gap, **settings),
+        synthetic.gia(gap=lambda L: no_skip + 0 * L, parametrization="mup", skip=False),
+    )
 
 
 def limits(**settings):
     return synthetic.limit_tables(**settings)
+
+
+def couplings(**settings):
+    return limits(limit_seeds=range(5), **settings)
+
+
+def moving(n, k):
+    """A least eigenvalue that training doubles."""
+    return 0.2 + 0.02 * k
 
 
 def power(exponent, factor=0.5):
@@ -110,13 +154,14 @@ CASES = {
     "C1": {
         SUPPORTED: [lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L)],
         CONTRADICTED: [
-            lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0 * L),  # depth gains nothing
+            lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.005 * np.log2(L)),  # depth harms
             lambda: scaling(lambda n, L: 0.3 + 0.02 * np.log2(n) + 0.5 / L),  # width harms
             # Better on average, but the last doubling of depth harms.
             lambda: scaling(lambda n, L: (0.3 + 2 / n + 1 / L) * np.where(L == 16, 1.3, 1)),
         ],
         INCONCLUSIVE: [
             lambda: scaling(lambda n, L: 0.5 + 2 * n**-0.7 + 0.01 / L, sd=0.05),
+            lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0 * L),  # depth gains nothing
             lambda: scaling(lambda n, L: 0.3 + 2 / n + 0.5 / L, seeds=FEW),
         ],
     },
@@ -149,20 +194,26 @@ CASES = {
         ],
         INCONCLUSIVE: [
             lambda: gia(lambda L: 0.1 + 0 * L),  # on the threshold
+            lambda: gia(lambda L: 0.2 + 0 * L, late=0.1),  # the first step and the last disagree
+            # A gap that is known to be there is not seen.
+            lambda: gia(lambda L: 0.2 + 0 * L, no_skip=0.0),
             lambda: gia(lambda L: 0.2 + 0.3 / L, depths=(2, 4, 8)),
             lambda: gia(lambda L: 0.2 + 0.3 / L, seeds=FEW),
         ],
     },
     "C5": {
-        SUPPORTED: [lambda: limits(created_accumulated=power(-0.5))],
+        SUPPORTED: [lambda: couplings(created_accumulated=power(-0.5))],
         CONTRADICTED: [
-            lambda: limits(created_accumulated=power(0.0)),
-            lambda: limits(created_accumulated=power(0.3)),
+            lambda: couplings(created_accumulated=power(0.0)),
+            lambda: couplings(created_accumulated=power(0.3)),
+            # Read per layer alone it does not hold.
+            lambda: couplings(created_accumulated=power(-0.5), created_layer=power(0.0)),
         ],
         INCONCLUSIVE: [
-            lambda: limits(created_accumulated=lambda L: 0 * L),  # noise only
+            lambda: couplings(created_accumulated=lambda L: 0 * L),  # noise only
+            lambda: couplings(created_accumulated=power(-0.25)),
+            lambda: limits(created_accumulated=power(-0.5)),  # limits of four seeds
             lambda: limits(created_accumulated=power(0.0), seeds=FEW),
-            lambda: limits(created_accumulated=power(-0.25)),
         ],
     },
     "C6": {
@@ -180,20 +231,23 @@ CASES = {
         ],
     },
     "C7": {
-        SUPPORTED: [lambda: transfer(), lambda: transfer(drift=0.04)],
+        SUPPORTED: [lambda: depths(), lambda: depths(drift=0.04)],
         CONTRADICTED: [
-            lambda: transfer(drift=-0.5),
-            lambda: transfer(drift=0.3),
-            lambda: transfer(drift=-0.5, log2_rates=np.arange(-6, 3)),
+            lambda: depths(drift=-0.5),
+            lambda: depths(drift=0.4),
+            lambda: depths(drift=-0.5, log2_rates=np.arange(-6, 3)),
         ],
         INCONCLUSIVE: [
-            lambda: transfer(drift=0.1),  # on the threshold
-            lambda: transfer(sd=0.5),  # noise only
-            lambda: transfer(seeds=FEW),
-            lambda: transfer(drift=-0.5, sizes=(4, 8)),
-            lambda: transfer(start=6.0),  # every optimum at the grid's edge
+            lambda: depths(drift=0.1),  # on the threshold
+            lambda: depths(sd=0.5),  # noise only
+            lambda: depths(drift=-0.5, curvature=0.01),  # it moves, and keeping it costs nothing
+            lambda: depths(control=0.0),  # the network that is known to drift is not seen to
+            lambda: transfer(),  # nor measured
+            lambda: depths(seeds=FEW),
+            lambda: depths(drift=-0.5, sizes=(4, 8)),
+            lambda: depths(start=6.0),  # every optimum at the grid's edge
             # A sharp optimum: no drift to speak of, but the transferred rate loses 40 %.
-            lambda: transfer(
+            lambda: depths(
                 drift=-0.09, curvature=2.0, start=0.45, log2_rates=np.arange(-4, 4.1, 0.5)
             ),
         ],
@@ -206,6 +260,7 @@ CASES = {
             lambda: widths(standard=0.0),
         ],
         INCONCLUSIVE: [
+            lambda: widths(mup=-0.5, curvature=0.01),  # drift without regret
             lambda: widths(sd=0.5),
             lambda: widths(seeds=FEW),
             lambda: transfer("width_transfer", "width"),  # mup and standard are missing
@@ -226,9 +281,18 @@ CASES = {
         ],
     },
     "C10": {
-        SUPPORTED: [lambda: two_layers(plain=-0.4), lambda: two_layers(plain=0.4)],
-        CONTRADICTED: [lambda: two_layers(plain=0.0)],
-        INCONCLUSIVE: [lambda: two_layers(plain=-0.4, sd=1.0), lambda: two_layers(plain=-0.1)],
+        SUPPORTED: [
+            lambda: two_layers(plain=-0.4, alone=-0.5),
+            lambda: two_layers(plain=0.4, alone=-0.5),
+        ],
+        CONTRADICTED: [lambda: two_layers(plain=0.0, alone=-0.5)],
+        INCONCLUSIVE: [
+            lambda: two_layers(plain=-0.4, alone=-0.5, sd=1.0),
+            lambda: two_layers(plain=-0.1, alone=-0.5),
+            lambda: two_layers(plain=0.0, alone=0.0),  # no network drifts
+            lambda: two_layers(plain=0.0, alone=-0.5, level=0.5, frozen=0.5),  # W1 does not matter
+            lambda: transfer("depth_transfer_2", block_layers=2),  # no control
+        ],
     },
     "C11": {
         SUPPORTED: [lambda: two_layers(plain=-0.4)],
@@ -236,8 +300,15 @@ CASES = {
             lambda: two_layers(corrected=-0.4),
             lambda: two_layers(own=-0.5),
             lambda: two_layers(own=0.5),
+            # W1 alone needs no long training: it decides where W1 does not matter to the loss.
+            lambda: two_layers(alone=-0.5, level=0.5, frozen=0.5),
         ],
         INCONCLUSIVE: [
+            lambda: two_layers(corrected=-0.4, level=0.5, frozen=0.5),
+            lambda: two_layers(alone=-0.25),  # between the two predictions
+            lambda: two_layers(
+                own=0.5, uncorrected=0.0
+            ),  # a collapse is not seen where it is known
             lambda: two_layers(sd=1.0),
             lambda: transfer("depth_transfer_2", **CORRECTED),  # internal_collapse is missing
         ],
@@ -247,21 +318,27 @@ CASES = {
         CONTRADICTED: [lambda: two_layers(level=0.6), lambda: two_layers(level=0.5, sd=0.0005)],
         INCONCLUSIVE: [
             lambda: two_layers(level=0.49, sd=0.1),
+            lambda: two_layers(level=0.49, frozen=0.5),  # W1 is worth 2 %
             lambda: transfer("depth_transfer_2", **CORRECTED),  # nothing to compare with
             lambda: two_layers(level=0.4, seeds=FEW),
         ],
     },
     "C13": {
         SUPPORTED: [
-            lambda: limits(),
+            lambda: limits(eigenvalue=moving),
             lambda: limits(eigenvalue=lambda n, k: 0.2 * 0.9**k),
             # Degenerate at the smallest width only: the widest decides.
-            lambda: limits(eigenvalue=lambda n, k: 0.2 * np.where((n < 100) & (k > 0), 0.01, 1.0)),
+            lambda: limits(
+                eigenvalue=lambda n, k: moving(n, k) * np.where((n < 100) & (k > 0), 0.01, 1.0)
+            ),
         ],
         CONTRADICTED: [lambda: limits(eigenvalue=lambda n, k: 0.2 * np.exp(-0.4 * k))],
         INCONCLUSIVE: [
             lambda: limits(eigenvalue=lambda n, k: 0.2 * 0.1 ** (k / 10)),
-            lambda: limits(seeds=FEW),
+            lambda: limits(
+                eigenvalue=lambda n, k: 0.2 + 0 * k
+            ),  # training does not move the kernel
+            lambda: limits(eigenvalue=moving, seeds=FEW),
         ],
     },
 }
@@ -334,7 +411,10 @@ def test_few_seeds_are_named():
 
 def test_diverged_runs_are_counted_in_the_note():
     results = synthetic.diverge(
-        transfer()[0], lambda f: (f["learning_rate"] >= 8) & (f["depth"] == 64)
+        depths()[0],
+        lambda f: (
+            (f["learning_rate"] >= 8) & (f["depth"] == 64) & (f["parametrization"] == "depth_mup")
+        ),
     )
     note = findings("C7", results)["note"].iloc[0]
     assert "10 diverged runs left out" in note
@@ -342,7 +422,7 @@ def test_diverged_runs_are_counted_in_the_note():
 
 
 def test_note_names_the_grid_and_its_edge():
-    found = findings("C7", *transfer(drift=-1.2, log2_rates=np.arange(-3, 5)))
+    found = findings("C7", *depths(drift=-1.2, log2_rates=np.arange(-3, 5)))
     note = found["note"].iloc[0]
     assert "grid spacing 1 in log2, read at step 100" in note
     assert "optimum at the grid's edge: depth 32, 64" in note
@@ -356,7 +436,7 @@ def test_transferred_rate_that_diverges_is_no_transfer():
     )
     found = findings("C7", results)
     assert found["verdict"].iloc[0] != SUPPORTED
-    regret = found.iloc[1]
+    regret = found[found["statistic"].str.contains("excess loss")].iloc[0]
     assert regret["estimate"] == inf
     assert "diverges" in regret["note"]
 
@@ -374,26 +454,62 @@ def test_only_the_plain_sgd_network_decides():
     found = findings("C7", results)
     assert overall(found) == SUPPORTED
     drifts = found[found["statistic"].str.startswith("drift")]
-    assert len(drifts) == 4
+    assert len(drifts) == 5
     assert drifts["decides"].sum() == 1
-    assert set(drifts.loc[~drifts["decides"], "verdict"]) == {CONTRADICTED}
+    listed = drifts[~drifts["decides"] & (drifts["control"] == "")]
+    assert set(listed["verdict"]) == {CONTRADICTED}
 
 
 def test_coupling_per_layer_and_accumulated_are_judged_apart():
     """The paper's mechanism holds per layer while the sum over layers stays O(1)."""
-    found = findings("C5", *limits()).set_index("observable")
-    assert found.loc["coupling per layer, networks", "verdict"] == SUPPORTED
+    found = findings("C5", *couplings()).set_index("observable")
+    assert found.loc["coupling per layer at infinite width", "verdict"] == SUPPORTED
+    summed = found.loc["what reuse adds, accumulated over depth, networks"]
+    assert (summed["verdict"], summed["decides"]) == (CONTRADICTED, True)
+    assert found["decides"].sum() == 2
+
+
+def test_coupling_that_needs_no_reuse_does_not_count():
+    """Decoupled networks with the same coupling: nothing is due to reuse, and the claim has no verdict."""
+    results, outputs = couplings(created_accumulated=power(0.0))
+    standard = results[results["coupling"] == "standard"]
+    both = pd.concat([standard, standard.assign(coupling="decoupled")])
+    found = findings("C5", both, outputs).set_index("observable")
     assert found.loc["coupling accumulated over depth, networks", "verdict"] == CONTRADICTED
-    assert not found.loc["coupling per layer, networks", "decides"]
+    assert found.loc["what reuse adds, accumulated over depth, networks", "verdict"] == INCONCLUSIVE
+
+
+def test_the_coupling_at_infinite_width_needs_no_noise_of_step_0():
+    """Noise that training doubles: the old slope is flattened, the one from two widths is exact."""
+    results, outputs = couplings(particles=8192, widths=(256, 1024), created_layer=power(-0.5, 0.2))
+    later = (results["step"] > 0) & (results["metric"] == "coupling_layer")
+    noisy = results["value"] ** 2 + 1.0 / results["width"]
+    results["value"] = np.where(later, np.sqrt(noisy), results["value"])
+    found = findings("C5", results, outputs).set_index("observable")
+    exact = found.loc["coupling per layer at infinite width"]
+    assert exact["ci_low"] < -0.5 < exact["ci_high"]
+    assert found.loc["coupling per layer, networks", "estimate"] > -0.48
+
+
+def test_slopes_of_independent_points_are_covered():
+    random, depth = np.random.default_rng(0), np.array([2.0, 4, 8, 16, 32])
+    hits = 0
+    for _ in range(400):
+        sample = depth**-0.5 * (1 + 0.1 * random.normal(size=(5, 5)))
+        half = student.ppf(0.975, 4) * sample.std(axis=0, ddof=1) / np.sqrt(5)
+        points = {"depth": depth, "estimate": sample.mean(axis=0), "half": half, "seeds": 5}
+        row = slope_over_depth(pd.DataFrame(points))
+        hits += row["ci_low"] < -0.5 < row["ci_high"]
+    assert hits >= 0.92 * 400
 
 
 def test_limit_decides_where_networks_drown_in_noise():
     found = findings(
         "C5",
-        *limits(created_accumulated=power(0.0, 0.01), widths=(64, 128, 256), limit_seeds=range(5)),
+        *couplings(created_accumulated=power(0.0, 0.01), widths=(64, 128, 256)),
     )
-    deciding = found[found["decides"]]
-    assert deciding["observable"].tolist() == ["coupling accumulated over depth, limit"]
+    deciding = found[found["decides"]]["observable"].tolist()
+    assert deciding[1:] == ["what reuse adds, accumulated over depth, limit"]
     assert overall(found) == CONTRADICTED
 
 
@@ -413,11 +529,56 @@ def test_gia_gaps_are_judged_apart():
     assert "0.199 at L = 64" in found["note"].iloc[0]
 
 
+@pytest.mark.parametrize(("seeds", "verdict"), [({0}, INCONCLUSIVE), ({0, 1, 2}, CONTRADICTED)])
+def test_only_a_rate_at_which_most_runs_diverge_counts_as_regret(seeds, verdict):
+    results = synthetic.diverge(
+        depths(drift=-0.5)[0],
+        lambda f: (
+            (f["depth"] == 64)
+            & (f["learning_rate"] >= 1)
+            & (f["parametrization"] == "depth_mup")
+            & f["seed"].isin(seeds)
+        ),
+    )
+    found = findings("C7", results)
+    assert found["estimate"].iloc[1] == inf
+    assert overall(found) == verdict
+
+
+def test_a_control_that_fails_is_named():
+    found = findings("C10", *two_layers(plain=0.0, alone=-0.5, level=0.5, frozen=0.5))
+    assert (
+        found["note"]
+        .iloc[0]
+        .startswith("the regime cannot show it: control, cost of freezing W1 is ")
+    )
+    assert (
+        found.set_index("observable").loc["control, cost of freezing W1", "control"] == "positive"
+    )
+
+
+def test_w1_alone_is_read_at_both_exponents():
+    """Coherent reuse: -1/2 with the correction, 0 without, where the diagnosis needs +1/2."""
+    runs = two_layers(alone=-0.5)
+    corrected = findings("C11", *runs).set_index("observable")
+    plain = findings("C10", *runs).set_index("observable")
+    row = corrected.loc["W1 trained alone: best learning rate over depth"]
+    assert (row["verdict"], row["decides"]) == (CONTRADICTED, True)
+    shifted = plain.loc["W1 trained alone, p = 0: best learning rate over depth"]
+    assert shifted["estimate"] == pytest.approx(row["estimate"] + 0.5)
+    assert (shifted["verdict"], shifted["decides"]) == (CONTRADICTED, False)
+
+
+def test_gia_readings_that_disagree_are_both_named():
+    found = findings("C4", *gia(lambda L: 0.2 + 0 * L, late=0.1))
+    note = "first and last step do not agree: read alone contradicted and supported"
+    assert found.loc[found["decides"], "note"].str.startswith(note).all()
+
+
 def test_gia_controls():
     tables_ = together(
-        gia(power(-0.5, 0.2)),
-        gia(lambda L: 0.6 + 0 * L, parametrization="mup", depths=(2, 4, 8, 16)),
-        gia(lambda L: 0.01 + 0 * L, parametrization="mup", skip=False),
+        gia(power(-0.5, 0.2), no_skip=0.01),
+        synthetic.gia(gap=lambda L: 0.6 + 0 * L, parametrization="mup", depths=(2, 4, 8, 16)),
     )
     found = findings("C4", *tables_).set_index("observable")
     mup = found.loc["control mup: output gap, mean over seeds"]
@@ -458,6 +619,9 @@ def test_the_largest_depth_decides_whether_deeper_is_better():
         [
             transfer("depth_transfer_2", block_layers=2, gain=0.05)[0],
             transfer("depth_transfer_2", level=0.6, gain=0.15, **CORRECTED)[0],
+            transfer("depth_transfer_2", level=0.9, trainable="input+hidden_2+output", **CORRECTED)[
+                0
+            ],
         ]
     )
     found = findings("C12", results)
@@ -491,12 +655,26 @@ def test_correction_shows_every_exponent():
     ("rule", "low", "high", "verdict"),
     [
         (rates.TRANSFERS, -0.11, 0.05, INCONCLUSIVE),
-        (rates.TRANSFERS, 0.11, 0.5, CONTRADICTED),
-        (rates.TRANSFERS, -0.5, -0.11, CONTRADICTED),
+        (rates.TRANSFERS, 0.11, 0.5, INCONCLUSIVE),  # a drift without regret
+        (rates.DRIFTS, 0.11, 0.5, SUPPORTED),
+        (rates.DRIFTS, -0.5, -0.11, SUPPORTED),
+        (rates.DRIFTS, -0.09, 0.09, CONTRADICTED),
+        (two_layers_rules.MATTERS, 0.05, 0.09, SUPPORTED),
+        (two_layers_rules.MATTERS, 0.04, 0.2, INCONCLUSIVE),  # fewer than three half widths
+        (two_layers_rules.MATTERS, -0.01, 0.02, CONTRADICTED),
+        (scaling_verdict.GAINS, 0.001, 0.01, SUPPORTED),
+        (scaling_verdict.GAINS, -0.01, -0.001, SUPPORTED),
+        (scaling_verdict.GAINS, -0.001, 0.01, INCONCLUSIVE),
+        (collapse.W1_TRANSFERS, -0.2, 0.2, SUPPORTED),
+        (collapse.W1_TRANSFERS, -0.6, -0.3, CONTRADICTED),
+        (transfer_verdict.AS_DIAGNOSED, 0.4, 0.6, SUPPORTED),
+        (transfer_verdict.AS_DIAGNOSED, -0.2, 0.1, CONTRADICTED),
+        (mechanism.MOVES, 1.2, 1.4, SUPPORTED),
+        (mechanism.MOVES, 0.95, 1.05, CONTRADICTED),
         (rates.TRANSFERS, -0.5, 0.5, INCONCLUSIVE),
         (scaling_verdict.IMPROVES, 0.001, 0.01, SUPPORTED),
-        (scaling_verdict.IMPROVES, -0.001, 0.004, CONTRADICTED),
-        (scaling_verdict.IMPROVES, -0.001, 0.006, INCONCLUSIVE),
+        (scaling_verdict.IMPROVES, -0.004, -0.001, CONTRADICTED),
+        (scaling_verdict.IMPROVES, -0.001, 0.004, INCONCLUSIVE),
         (decoupling.GAP_VANISHES, -0.2, 0.09, SUPPORTED),
         (decoupling.GAP_VANISHES, 0.11, 0.2, CONTRADICTED),
         (decoupling.GAP_VANISHES, 0.09, 0.11, INCONCLUSIVE),
@@ -531,7 +709,8 @@ def test_rule(rule, low, high, verdict):
     assert rule.verdict(low, high) == verdict
 
 
-SMALL, LARGE = {"ci_low": 0.0, "ci_high": 0.09}, {"ci_low": 0.0, "ci_high": 0.11}
+SMALL, LARGE = {"ci_low": 0.0, "ci_high": 0.09}, {"ci_low": 0.11, "ci_high": 0.3}
+WIDE, ENDLESS = {"ci_low": 0.0, "ci_high": 0.11}, {"ci_low": inf, "ci_high": inf}
 NEARER, NOT_NEARER = {"ci_low": 0.01, "ci_high": 0.1}, {"ci_low": -0.01, "ci_high": 0.1}
 SETBACK, NO_SETBACK = {"ci_low": -0.1, "ci_high": -0.02}, {"ci_low": -0.1, "ci_high": 0.0}
 
@@ -539,14 +718,19 @@ SETBACK, NO_SETBACK = {"ci_low": -0.1, "ci_high": -0.02}, {"ci_low": -0.1, "ci_h
 @pytest.mark.parametrize(
     ("rule", "interval", "others", "verdict"),
     [
-        # Transfer needs a small regret as well; a drift alone is enough against it.
+        # A verdict on transfer needs drift and regret, in either direction.
         (rates.TRANSFERS, (-0.09, 0.09), [SMALL], SUPPORTED),
         (rates.TRANSFERS, (-0.09, 0.09), [LARGE], INCONCLUSIVE),
         (rates.TRANSFERS, (-0.09, 0.09), [], INCONCLUSIVE),
+        (rates.TRANSFERS, (-0.09, 0.09), [WIDE], INCONCLUSIVE),
         (rates.TRANSFERS, (0.2, 0.3), [LARGE], CONTRADICTED),
+        (rates.TRANSFERS, (0.2, 0.3), [ENDLESS], CONTRADICTED),
+        (rates.TRANSFERS, (0.2, 0.3), [WIDE], INCONCLUSIVE),
+        (rates.TRANSFERS, (0.2, 0.3), [SMALL], INCONCLUSIVE),
         (rates.DOES_NOT_TRANSFER, (-0.09, 0.09), [SMALL], CONTRADICTED),
         (rates.DOES_NOT_TRANSFER, (-0.09, 0.09), [LARGE], INCONCLUSIVE),
-        (rates.DOES_NOT_TRANSFER, (0.2, 0.3), [SMALL], SUPPORTED),
+        (rates.DOES_NOT_TRANSFER, (0.2, 0.3), [SMALL], INCONCLUSIVE),
+        (rates.DOES_NOT_TRANSFER, (0.2, 0.3), [LARGE], SUPPORTED),
         (rates.DOES_NOT_TRANSFER, (-0.2, 0.3), [SMALL], INCONCLUSIVE),
         # A distance from NFD counts against it only where the coupled limit is nearer.
         (convergence.CONVERGES, (0.06, 0.3), [NEARER], CONTRADICTED),
@@ -583,6 +767,13 @@ def test_the_page_of_the_claims_states_their_rules_as_the_code_has_them():
         assert f"<!-- rule of {name} -->\n\n{rules.rule_text(claim)}\n\n<!-- end" in page
 
 
+def test_the_page_has_the_table_of_controls():
+    page = (Path(__file__).parents[1] / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert rules.controls_table() in page
+    for claim in CLAIMS:
+        assert f"| {claim} |" in rules.controls_table()
+
+
 def test_a_rule_of_another_day_is_renewed_and_an_unknown_claim_named():
     stale = "a\n<!-- rule of C9 -->\n\nwithin (0, 1)\n\n<!-- end of rule -->\nb"
     assert "within (-0.65, -0.35): falls as L^-1/2" in rules.with_rules(stale)
@@ -596,6 +787,7 @@ def test_a_rule_of_another_day_is_renewed_and_an_unknown_claim_named():
 @pytest.fixture
 def written(tmp_path):
     results, outputs = gia(lambda L: 0.2 + 0.3 / L)
+    results, outputs = (frame.reset_index(drop=True) for frame in (results, outputs))
     tables.write_results(results, tmp_path / "a.parquet", {})
     tables.write_outputs(outputs, tmp_path / "a.outputs.parquet", {})
     return tmp_path

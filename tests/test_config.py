@@ -259,7 +259,7 @@ def test_the_lock_pins_every_dependency_and_names_no_index() -> None:
 
 
 def test_the_snakefile_loads_nothing_heavy() -> None:
-    own = ["config", "config_files", "cost", "gpu", "jobs", "progress", "replacing", "settings"]
+    own = ["config", "config_files", "cost", "gpu", "jobs", "progress", "replacing", "vocabulary"]
     modules = ", ".join(
         ["nfd.claims.registry", "nfd.data.sources", *(f"nfd.pipeline.{m}" for m in own)]
     )

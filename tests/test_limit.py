@@ -81,6 +81,10 @@ def completed_network(a_problem, particles, seed):
     return trajectory, network
 
 
+def steps_observed(a_problem):
+    return [step for step in range(a_problem.steps + 1) if a_problem.is_observed(step)]
+
+
 def dense_outputs(a_problem, network):
     outputs = [network.forward(a_problem.inputs)[0]]
     for batch in a_problem.batches:
@@ -117,6 +121,9 @@ def dense_outputs(a_problem, network):
         },
         {"block_layers": 2, "parametrization": "complete_p", "trainable": ("input", "output")},
         {"probes": (4,), "evaluated": (3, 4)},
+        {"observed_steps": (0, 2), "probes": (4, 0)},
+        {"observed_steps": (3,), "evaluated": (3, 4), "loss": "cross_entropy"},
+        {"observed_steps": (0,), "block_layers": 2, "activation": "gelu"},
     ],
     ids=lambda c: "-".join(map(str, c.values())),
 )
@@ -125,7 +132,7 @@ def test_completed_to_dense_weights_the_trajectory_is_reproduced(changes, coupli
     trajectory, network = completed_network(trial, 40, 3)
     dense = dense_outputs(trial, network)
     seen = np.isfinite(trajectory.outputs)
-    assert seen[:, trial.evaluated_ids].all()
+    assert seen[np.ix_(steps_observed(trial), trial.evaluated_ids)].all()
     assert np.abs(trajectory.outputs - dense)[seen].max() < 1e-10
     assert np.abs(dense[-1] - dense[0]).max() > 0.01  # something was learned
 
@@ -176,12 +183,36 @@ def test_dense_simulation_and_its_observables_against_the_reference(changes, cou
         assert np.allclose(getattr(seen, name), values, rtol=1e-9, atol=1e-11, equal_nan=True), name
 
 
-def test_limit_observables_are_those_of_the_completed_network():
-    for coupling in COUPLINGS:
-        trial = problem(coupling=coupling, probes=(4, 0), loss="cross_entropy")
-        seen, network = completed_network(trial, 40, 3)
-        for name, values in reference_observables(trial, network).items():
-            assert np.allclose(getattr(seen, name), values, rtol=1e-9, atol=1e-11), name
+@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize("observed", [None, (0, 1, 3), (0, 2), (0,)])
+def test_limit_observables_are_those_of_the_completed_network(observed, coupling):
+    """At the steps that are observed; at the others nothing but the batch, and never an old value."""
+    trial = problem(coupling=coupling, probes=(4, 0), loss="cross_entropy", observed_steps=observed)
+    seen, network = completed_network(trial, 40, 3)
+    looked = steps_observed(trial)
+    for name, values in reference_observables(trial, network).items():
+        found = getattr(seen, name)
+        assert np.allclose(found[looked], values[looked], rtol=1e-9, atol=1e-11), name
+        unseen = np.setdiff1d(np.arange(4), looked)
+        if name not in ("outputs", "losses"):
+            assert np.isnan(found[unseen]).all(), name
+    for step in np.setdiff1d(np.arange(4), looked):
+        passed = np.isin(np.arange(5), trial.batches[step]) if step < 3 else np.zeros(5, bool)
+        assert np.array_equal(np.isfinite(seen.outputs[step]).all(axis=1), passed)
+        assert np.isfinite(seen.losses[step]) == (step < 3)
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_looking_less_often_does_not_touch_a_dense_network(coupling):
+    """The trained network is the same to the last bit; what is not looked at is NaN."""
+    every = simulate_dense(problem(coupling=coupling), 30, 1)
+    some = simulate_dense(problem(coupling=coupling, observed_steps=(0, 2)), 30, 1)
+    for name in ("outputs", "losses", "train_losses", "test_losses", "coupling", "feature_kernel"):
+        one, other = getattr(every, name), getattr(some, name)
+        assert np.array_equal(one[[0, 2]], other[[0, 2]]), name
+        seen = np.isfinite(other)
+        assert np.abs(one - other)[seen].max() < 1e-6, name
+        assert np.isnan(other[3]).all(), name
 
 
 def reference_observables(trial, network):
@@ -243,9 +274,10 @@ def summary(trajectory):
 
 
 @cache
-def means(simulate, coupling, block_layers, loss, width=256, seeds=32):
+def means(simulate, coupling, block_layers, loss, observed=None, width=256, seeds=32):
     """Names, means and standard errors of the summary over seeds."""
     trial = problem(
+        observed_steps=observed,
         loss=loss,
         block_layers=block_layers,
         coupling=coupling,
@@ -273,6 +305,8 @@ def test_means_over_seeds_are_those_of_dense_networks(loss, block_layers):
     ours = {coupling: means(simulate_limit, coupling, *shape) for coupling in COUPLINGS}
     for coupling in COUPLINGS:
         assert not far_apart(ours[coupling], dense[coupling])
+        seldom = means(simulate_limit, coupling, *shape, observed=(0, 3))
+        assert not far_apart(seldom, dense[coupling])
     # Negative control: with the wrong coupling the same comparison fails.
     assert far_apart(ours["decoupled"], dense["standard"])
     assert far_apart(ours["standard"], dense["decoupled"])
@@ -588,10 +622,16 @@ def test_divergence_is_recorded_and_ends_the_run(simulate):
     assert np.isnan(trajectory.kernel_min_eigenvalue[end:]).all()
 
 
-def test_memory_is_known_in_advance():
+@pytest.mark.parametrize("observed", [None, (0, 12)])
+def test_memory_is_known_in_advance(observed):
     """All tensors held at the end fit in the estimate, and fill most of it."""
     for block_layers, dtype in product((1, 2), (torch.float32, torch.float64)):
-        trial = problem(depth=10, batches=np.tile(BATCHES, (4, 1)), block_layers=block_layers)
+        trial = problem(
+            depth=10,
+            batches=np.tile(BATCHES, (4, 1)),
+            block_layers=block_layers,
+            observed_steps=observed,
+        )
         network = MatrixFreeNetwork(trial, 2000, 0, dtype=dtype)
         follow(trial, network)
         held = sum(m.initial.nbytes for block in network.blocks for m in block)
@@ -617,6 +657,7 @@ def test_memory_is_known_in_advance():
         ({"batches": [[0, 5]]}, "batches: sample ids must lie in 0..4"),
         ({"batches": [[0.5]]}, "batches: need"),
         ({"evaluated": (7,)}, "evaluated: sample ids"),
+        ({"observed_steps": (0, 4)}, "observed_steps: 4 is not one of the steps 0..3"),
         ({"evaluated": (1,), "probes": (2,)}, "probes: every probe"),
     ],
 )

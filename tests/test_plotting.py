@@ -171,7 +171,8 @@ def test_every_optimizer_and_parametrization_is_shown_with_its_own_factors(monke
 def test_the_foot_lists_what_has_neither_a_colour_nor_a_printed_name(monkeypatch, quick):
     """A parametrization or optimizer that nobody has named yet is drawn, and its exponents are listed."""
     known = dict(PARAMETRIZATIONS)
-    known["three_quarters"] = replace(known["complete_p"], name="three_quarters")
+    name = "three_quarters"
+    known[name] = replace(known["complete_p"], name=name, printed_name=name, long_name=name)
     for module in (page, names):
         monkeypatch.setattr(module, "PARAMETRIZATIONS", known)
     table = make("depth_transfer")

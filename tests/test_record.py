@@ -102,6 +102,7 @@ def row(identity: str = "C1") -> dict[str, object]:
         "note": "",
         "figure": "a_figure",
         "decides": True,
+        "control": "",
     }
 
 
@@ -111,6 +112,16 @@ def test_the_table_shows_verdict_estimate_and_interval(tmp_path: Path) -> None:
     assert f"digits ([here]({tmp_path}/claims.csv))" in table
     assert "| C1 | **a-claim**: it holds |" in table
     assert f"[supported]({tmp_path}/a_figure.png)<br>−0.500 [−0.600, −0.400]" in table
+
+
+def test_the_table_says_where_the_regime_cannot_show_an_effect(tmp_path: Path) -> None:
+    gated = {
+        "verdict": "inconclusive",
+        "note": "the regime cannot show it: a control is inconclusive",
+    }
+    pd.DataFrame([row() | gated]).to_csv(tmp_path / "claims.csv", index=False)
+    table = verdict_table([Recorded("here", "digits", str(tmp_path))])
+    assert f"[inconclusive]({tmp_path}/a_figure.png): the regime cannot show it<br>" in table
 
 
 def test_a_claim_that_one_record_lacks_is_in_the_table(tmp_path: Path) -> None:
@@ -201,6 +212,7 @@ def drop_a_claim(run: Path) -> None:
 UNFIT = {
     "uncommitted code": (lambda run: made_with(run, f"{COMMIT}-dirty"), "-dirty is no commit"),
     "unknown code": (lambda run: made_with(run, "unknown"), "unknown is no commit"),
+    "code outside git": (lambda run: made_with(run, "content-0123456789ab"), "is no commit"),
     "judged by uncommitted code": (
         lambda run: made_with(run, COMMIT, judged=f"{COMMIT}-dirty"),
         "-dirty is no commit",

@@ -1,58 +1,130 @@
 """Every list of names that a reader meets is the list of the records there are."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from nfd.choices import check_choice
+from nfd.data.sources import SOURCES, label_of, prepare
 from nfd.network.activations import ACTIVATIONS
-from nfd.network.architecture import COUPLINGS, Architecture
+from nfd.network.architecture import Architecture
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import FEATURE_LEARNING, PARAMETRIZATIONS, RATE_COLUMNS, Cell
 from nfd.network.roles import ROLE_NAMES, ROLES, Role, hidden_roles, hidden_symbols
 from nfd.network.stack import LayerGradient, Stack
-from nfd.pipeline.config import check, load_schema
+from nfd.pipeline.config import SCHEMA, ConfigError, check
 from nfd.pipeline.cost import BYTES
 from nfd.pipeline.jobs import expand
+from nfd.pipeline.run import run_training
+from nfd.pipeline.vocabulary import KEYS, VOCABULARY, with_names
 from nfd.training.optimizers import OPTIMIZERS
 from nfd.training.probes import PROBES
 from nfd.training.trainer import Member
 
 ROOT = Path(__file__).parents[1]
-DEFINITIONS = load_schema()["$defs"]
-EXPERIMENT = DEFINITIONS["experiment"]["properties"]
-NETWORK = DEFINITIONS["network"]["properties"]
-
-# key of the configuration -> (names of the schema, names of the records)
-LISTS = {
-    "activation": (EXPERIMENT["activation"]["enum"], ACTIVATIONS),
-    "loss": (EXPERIMENT["loss"]["enum"], LOSSES),
-    "optimizers": (EXPERIMENT["optimizers"]["items"]["enum"], OPTIMIZERS),
-    "probes": (EXPERIMENT["probes"]["items"]["enum"], PROBES),
-    "couplings": (DEFINITIONS["couplings"]["items"]["enum"], COUPLINGS),
-    "parametrization": (NETWORK["parametrization"]["enum"], PARAMETRIZATIONS),
-    "trainable": (NETWORK["trainable"]["items"]["enum"], ROLES),
+TRIAL = {
+    "networks": [{"parametrization": "depth_mup"}],
+    "grids": [{"widths": [6], "depths": [2]}],
+    "learning_rates": [0.1],
+    "seeds": 1,
+    "steps": 2,
+    "batch_size": 4,
+    "log_points": 2,
+    "evaluation_size": 8,
+    "probe_size": 3,
 }
 
 
-@pytest.mark.parametrize("key", LISTS)
-def test_the_schema_accepts_the_records_and_nothing_else(key):
-    in_schema, records = LISTS[key]
-    assert list(in_schema) == list(records)
+def config_of(key, name):
+    """A small configuration in which ``name`` stands where ``key`` takes a kind of record."""
+    trial, dataset = dict(TRIAL), {"name": "digits", "train_size": 40, "test_size": 20}
+    if key == "name":
+        dataset = {**dataset, "name": name}
+    elif key in ("parametrization", "trainable"):
+        value = name if key == "parametrization" else [name]
+        blocks = {"block_layers": 2} if name == "hidden_1" else {}
+        trial["networks"] = [{"parametrization": "depth_mup", key: value, **blocks}]
+    else:
+        trial[key] = name if key in ("activation", "loss") else [name]
+    return {"preset": "test", "dataset": dataset, "experiments": {"trial": trial}}
 
 
-@pytest.mark.parametrize("key", LISTS)
-def test_the_page_of_the_configuration_names_every_record(key):
-    """In the cell of accepted values, or, for probes, where each is explained."""
-    page = (ROOT / "config/README.md").read_text()
-    row = next(line for line in page.splitlines() if line.startswith(f"| `{key}` |"))
-    named = re.findall(r"`([a-z_0-9]+)`", row)
-    assert [name for name in named if name in LISTS[key][1]][: len(LISTS[key][1])] == list(
-        LISTS[key][1]
-    )
+@pytest.mark.parametrize("key", KEYS)
+def test_the_configuration_accepts_the_records_and_nothing_else(key):
+    for name in VOCABULARY[KEYS[key]]:
+        check(config_of(key, name))
+    known = ", ".join(VOCABULARY[KEYS[key]])
+    with pytest.raises(ConfigError, match=f"'nonesuch' is not one of {known}$"):
+        check(config_of(key, "nonesuch"))
+
+
+def test_the_schema_holds_no_list_of_its_own():
+    """What is left are choices that no registry holds."""
+    lists = re.findall(r"enum: \[(.*)\]", SCHEMA.read_text(encoding="utf-8"))
+    assert lists == ["auto, cpu, cuda", "float32, float64", "1, 2", "1, 2", "per_seed, shared"]
+
+
+def test_the_page_of_the_configuration_lists_the_records():
+    page = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    assert with_names(page) == page, "config/README.md: run scripts/update_verdicts.py"
+    for key, kind in KEYS.items():
+        names = ", ".join(f"`{name}`" for name in VOCABULARY[kind])
+        assert f"\n| `{key}` | {names} |" in page, key
+    meant = next(line for line in page.splitlines() if line.startswith("| `probes` |"))
+    assert set(re.findall(r"`(\w+)`", meant.split("|")[4])) == set(PROBES)
+    limits = [name for name, row in PARAMETRIZATIONS.items() if row.has_depth_limit]
+    told = re.search(r"It is run for the experiment's (.*) networks", page)[1]
+    assert re.findall(r"`(\w+)`", told) == limits
+
+
+# key -> (registry, the record that gets a second name); none of them is a default
+SECOND_NAMES = {
+    "activation": (ACTIVATIONS, "tanh"),
+    "loss": (LOSSES, "mse"),
+    "optimizers": (OPTIMIZERS, "momentum"),
+    "parametrization": (PARAMETRIZATIONS, "complete_p"),
+    "probes": (PROBES, "kernel"),
+    "name": (SOURCES, "digits"),
+}
+
+
+def named_anew(record):
+    return replace(record, name="newcomer") if hasattr(record, "name") else record
+
+
+@pytest.mark.parametrize("key", SECOND_NAMES)
+def test_one_more_record_is_all_it_takes(key, monkeypatch):
+    """A record under a new name is accepted, trained, and gives the table of the one it copies."""
+    records, known = SECOND_NAMES[key]
+    monkeypatch.setitem(records, "newcomer", named_anew(records[known]))
+    tables = {}
+    for name in (known, "newcomer"):
+        config = check(config_of(key, name))
+        (job,), _ = expand(config)
+        data = prepare(config["dataset"])
+        results, _ = run_training("trial", job.settings, data, device=torch.device("cpu"))
+        tables[name] = results
+        assert job.cost.flops > 0
+        assert label_of(config["dataset"])
+    ours = tables["newcomer"]
+    same = ours.replace("newcomer", known)
+    pd.testing.assert_frame_equal(same, tables[known], check_exact=True)
+    columns = {"optimizers": "optimizer", "activation": "activation", "loss": "loss"}
+    if (column := columns.get(key, key)) in ours:
+        assert (ours[column] == "newcomer").all()
+    plain, _ = run_training("trial", *_plain(), device=torch.device("cpu"))
+    assert key == "name" or not np.array_equal(plain["value"], ours["value"])
+
+
+def _plain():
+    config = check(config_of("name", "digits"))
+    return expand(config)[0][0].settings, prepare(config["dataset"])
 
 
 @pytest.mark.parametrize("records", [ACTIVATIONS, LOSSES, PARAMETRIZATIONS])
@@ -111,10 +183,11 @@ def test_a_job_counts_the_state_of_its_optimizer():
         "batch_size": 4,
     }
     config = {"preset": "test", "dataset": {"name": "digits"}, "experiments": {"one": settings}}
-    jobs = {job.settings["optimizer"]: job for job in expand(check(config))[0]}
+    jobs = {job.settings.optimizer: job for job in expand(check(config))[0]}
     assert set(jobs) == set(OPTIMIZERS)
     extra = {
-        name: job.bytes_per_member - jobs["sgd"].bytes_per_member for name, job in jobs.items()
+        name: job.cost.bytes_per_member - jobs["sgd"].cost.bytes_per_member
+        for name, job in jobs.items()
     }
     weights = BYTES["float32"] * 2 * 16**2
     assert extra == {"sgd": 0, "adam": 2 * weights, "momentum": weights, "adamw": 2 * weights}

@@ -8,8 +8,10 @@ import torch
 from nfd.data.prepared import PreparedData
 from nfd.data.raw import DataError
 from nfd.data.sources import prepare
+from nfd.limit.memory import memory_bytes
 from nfd.pipeline import run, tables
 from nfd.pipeline.config import check
+from nfd.pipeline.cost import LIBRARIES_MB
 from nfd.pipeline.jobs import expand
 
 EXPERIMENT = {
@@ -113,6 +115,20 @@ def test_network_and_limit_measure_the_same_thing(
     assert list(network.groups) == list(limit.groups)
     error = np.sqrt(network.var() / 24 + limit.var() / 24) + 1e-12
     assert ((network.mean() - limit.mean()).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize("steps", [4, 30])
+def test_a_limit_costs_what_its_problem_passes(digits: PreparedData, steps: int) -> None:
+    """Vectors and memory a job asks for bound those of its problem, and not by much."""
+    for job in jobs(steps=steps)[1]:
+        problem = run.limit_problem(job.settings, digits, 1.0)
+        every = range(steps + 1)
+        forward = sum(len(problem.forward_ids(step)) for step in every)
+        backward = sum(len(problem.backward_ids(step)) for step in every)
+        assert forward <= job.cost.forward_vectors < 1.2 * forward
+        assert backward <= job.cost.backward_vectors < 1.2 * backward
+        needed = memory_bytes(problem, job.settings.particles, itemsize=8) / 2**20
+        assert needed <= job.cost.memory_mb - LIBRARIES_MB < 1.3 * needed + 1
 
 
 def test_a_limit_diverges_by_the_rule_for_networks(digits: PreparedData) -> None:

@@ -46,6 +46,7 @@ FIGURES = f"figures/{PRESET}"
 LOGS = f"logs/{PRESET}"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 DATA = f"{RESULTS}/data.npz"
+FACTS = f"{RESULTS}/data.json"
 CLAIMS_TABLE = f"{RESULTS}/claims.csv"
 ENVIRONMENT = "../../envs/nfd.yaml"
 # The configuration as the record and the report show it, less what changes no number.
@@ -190,3 +191,40 @@ def look_arguments(figure):
 def evidence_inputs(wildcards):
     """What a figure's evidence is computed from."""
     return [path for name in experiments_of(wildcards) for path in tables_of(name)]
+
+
+def needed(config):
+    """What a checked configuration's experiments need of the data, for a command line; None: nothing."""
+    found = needs.needs_of_all(config) if config else []
+    listed = [[need.key, need.split, need.size] for need in found]
+    return json.dumps(listed, separators=(",", ":"))
+
+
+def lacking():
+    """What the data that are prepared already lack for this configuration; empty if nothing."""
+    try:
+        sizes = json.loads(Path(FACTS).read_text(encoding="utf-8"))
+        return needs.shortage(needs.needs_of_all(CONFIG), sizes, sizes["name"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def in_earnest():
+    """The configuration without the smoke preset's file, which makes the networks tiny for a trial."""
+    files = [Path(path) for path in workflow.configfiles]
+    trial = [path for path in files if path.name == "smoke.yaml"]
+    if not trial:
+        return None
+    try:
+        return check(config_files.load([path for path in files if path not in trial]))
+    except ConfigError:
+        return None
+
+
+def prepared_facts(wildcards):
+    """The small file that identifies the prepared data.
+
+    It is that of a checkpoint, so Snakemake looks at its content once the data are prepared: the jobs
+    after it run again only if samples, labels or sizes are others.
+    """
+    return checkpoints.prepare_data.get().output.facts

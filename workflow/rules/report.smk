@@ -32,7 +32,7 @@ rule report_page:
         config=SHOWN_CONFIG,
         results=subpath(output.page, parent=True),
         figures=lambda wildcards: FIGURES,
-        record=RECORD.as_posix() if RECORD.exists() else "",
+        record=lambda wildcards: RECORD.as_posix() if RECORD.exists() else "",
     message:
         "Writing the report"
     shell:

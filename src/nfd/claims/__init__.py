@@ -10,5 +10,6 @@ A family's folder holds all there is of it:
 
 Plots draw the rows of evidence and claims are judged on them, so that what is drawn is what is judged.
 :mod:`nfd.claims.registry` lists the families, :mod:`nfd.claims.rules` holds the algebra of rules and
-:mod:`nfd.claims.rates` what the claims about learning rates share. Families never import each other.
+:mod:`nfd.claims.rates` what the claims about learning rates share, :mod:`nfd.claims.two_layers` what those
+about two-layer blocks do. Families never import each other.
 """

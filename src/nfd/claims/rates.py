@@ -1,11 +1,14 @@
 """What the claims about learning rates share (C7, C8, C10, C11): findings of drift and regret.
 
 Drift is the slope of log2 best rate against log2 size; regret the relative loss of keeping the smallest
-network's rate at the largest size (:mod:`nfd.evidence.rates`).
+network's rate at the largest size (:mod:`nfd.evidence.rates`). A verdict needs both, in either direction: a
+best rate that moves while keeping it costs nothing is no failure of transfer.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import inf
+from typing import Any
 
 import pandas as pd
 
@@ -20,6 +23,7 @@ from nfd.claims.rules import (
     diverged,
     finding,
     notes,
+    outside,
     pick_row,
 )
 from nfd.evidence.table import pick, series_label
@@ -32,15 +36,20 @@ REGRET = 0.1
 
 TRANSFERS = Rule(
     f"supported if the drift's interval lies within ±{DRIFT:g} and the regret's at the largest size below "
-    f"{REGRET:g}; contradicted if the drift's interval lies outside ±{DRIFT:g}",
+    f"{REGRET:g}; contradicted if the drift's lies outside ±{DRIFT:g} and the regret's above {REGRET:g}",
     (-DRIFT, DRIFT),
     ((-inf, -DRIFT), (DRIFT, inf)),
-    Condition((-inf, REGRET), Effect.NEEDED_TO_SUPPORT),
+    (
+        Condition((-inf, REGRET), Effect.NEEDED_TO_SUPPORT),
+        Condition((REGRET, inf), Effect.NEEDED_TO_CONTRADICT),
+    ),
 )
 DOES_NOT_TRANSFER = TRANSFERS.negation(
-    f"supported if the drift's interval lies outside ±{DRIFT:g}; contradicted if it lies within and the "
-    f"regret's at the largest size below {REGRET:g}"
+    f"supported if the drift's interval lies outside ±{DRIFT:g} and the regret's at the largest size above "
+    f"{REGRET:g}; contradicted if the drift's lies within ±{DRIFT:g} and the regret's below {REGRET:g}"
 )
+# What a control must show: a statistic that does not see a known drift cannot say that there is none.
+DRIFTS = outside(-DRIFT, DRIFT, "the best rate is known to move, and it is seen to")
 SMALL_REGRET = below(REGRET, "the smallest network's rate serves the largest")
 LARGE_REGRET = above(REGRET, "the smallest network's rate does not serve the largest")
 
@@ -77,7 +86,7 @@ def transfer_findings(
             rule,
             f"best learning rate over {axis}: {series}, {optimizer}",
             f"drift of log2 best rate per log2 {axis}",
-            others=[] if regret is None else [regret],
+            others=[] if regret is None else [_cost(frame, regret, axis, line)],
             decides=decides,
             note=notes(_grid_note(frame, axis, line), regret_note, diverged(frame, **line)),
             absent=f"three values of {axis} of {series} ({optimizer}) with the optimum inside the grid",
@@ -94,7 +103,34 @@ def transfer_findings(
     ]
 
 
-def _grid_note(frame: pd.DataFrame, axis: str, line: Mapping[str, object]) -> str:
+def _cost(frame: pd.DataFrame, regret: pd.Series, axis: str, line: Mapping[str, Any]) -> pd.Series:
+    """The regret; infinite, with its interval, where most runs diverge at the transferred rate.
+
+    Where fewer do the regret is infinite too, because the rate is dropped for all seeds, but one seed of many
+    is no evidence for or against: then the row keeps its empty interval.
+    """
+    place = {axis: regret[axis], "learning_rate": regret["learning_rate"]}
+    lost = pick_row(frame, "diverged_runs", **line, **place)
+    if regret["estimate"] == inf and lost is not None and lost["estimate"] > lost["seeds"] / 2:
+        regret = regret.copy()
+        regret["ci_low"] = regret["ci_high"] = inf
+    return regret
+
+
+def drift_control(
+    frames: Frames,
+    figure: str,
+    axis: str,
+    series: str,
+    kind: str,
+    rule: Rule = DRIFTS,
+) -> Finding:
+    """The drift of a line over ``axis`` (SGD) as a control, POSITIVE or NEGATIVE, judged by ``rule``."""
+    found = transfer_findings(frames, figure, axis, series, rule=rule)[0]
+    return replace(found, observable=f"control, {found.observable}", control=kind)
+
+
+def _grid_note(frame: pd.DataFrame, axis: str, line: Mapping[str, Any]) -> str:
     """Grid spacing, the step at which 'best' was read, and optima that are unusable."""
     best = pick(frame, "best_learning_rate", source="network", **line)
     spacing = pick_row(frame, "grid_spacing", **line)

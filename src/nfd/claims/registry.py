@@ -58,7 +58,8 @@ def module_of(part: Part, name: str) -> str:
 def function(part: Part, name: str) -> Callable[..., Any]:
     """The function that makes a figure's evidence, draws it, or judges a claim (named by its id)."""
     called = CLAIMS[name].name.replace("-", "_") if part == "verdict" else name
-    return getattr(import_module(module_of(part, name)), called)
+    found: Callable[..., Any] = getattr(import_module(module_of(part, name)), called)
+    return found
 
 
 def gather(

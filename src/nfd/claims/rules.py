@@ -10,10 +10,15 @@ one *finding*: an estimate with its 95 % interval, the rule, and a verdict:
 So a verdict is an equivalence test: 'no drift' needs an interval that is narrow as well as one that holds 0.
 Where a claim can be read in several ways each reading is a finding; ``decides`` marks those that give the
 claim its verdict (:func:`overall`). A family's rules and thresholds stand at the top of its ``verdict.py``.
+
+**Controls.** A statistic can only speak where it could have come out otherwise. A *positive* control is a
+finding on runs that are known to show the effect, a *negative* one on runs known not to, each with a rule of
+its own. A finding whose controls do not all come out is inconclusive (:func:`gated`): the regime cannot show
+the effect.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from math import inf, isfinite, nan
@@ -41,7 +46,11 @@ CLAIM_COLUMNS = (
     "note",
     "figure",
     "decides",
+    "control",
 )
+POSITIVE, NEGATIVE = "positive", "negative"
+# How the note of a finding begins whose control did not come out.
+CANNOT_SHOW = "the regime cannot show it"
 
 # Fewer seeds than this give no verdict.
 MIN_SEEDS = 5
@@ -76,25 +85,29 @@ class Condition:
 class Rule:
     """The interval inside ``supported`` supports; else inside one of ``contradicted`` it contradicts.
 
-    ``also`` may take part of that back, or contradict by itself. A ``negated`` rule states the opposite: what
-    would support contradicts, and the other way round. ``text`` says all of it in a sentence.
+    Each condition in ``also`` may take part of that back, or contradict by itself. A ``negated`` rule states
+    the opposite: what would support contradicts, and the other way round. With ``half_widths`` nothing is
+    supported unless the middle of the interval is so many of its half widths away from 0. ``text`` says all
+    of it in a sentence.
     """
 
     text: str
     supported: Range
     contradicted: tuple[Range, ...]
-    also: Condition | None = None
+    also: tuple[Condition, ...] = ()
     negated: bool = False
+    half_widths: float = 0.0
 
     def verdict(self, low: float, high: float, others: Sequence[pd.Series] = ()) -> str:
         """The verdict on an interval; ``others`` are the rows that ``also`` is about."""
         found = INCONCLUSIVE
-        if _inside(low, high, self.supported):
+        resolved = abs(high + low) >= self.half_widths * (high - low)
+        if resolved and _inside(low, high, self.supported):
             found = SUPPORTED
         elif any(_inside(low, high, bounds) for bounds in self.contradicted):
             found = CONTRADICTED
-        if self.also is not None:
-            found = _with_condition(found, self.also.effect, self.also.holds(others))
+        for condition in self.also:
+            found = _with_condition(found, condition.effect, condition.holds(others))
         return _OPPOSITE[found] if self.negated else found
 
     def negation(self, text: str) -> "Rule":
@@ -117,7 +130,7 @@ def _with_condition(found: str, effect: Effect, holds: bool) -> str:
 
 
 def _inside(low: float, high: float, bounds: Range) -> bool:
-    return bounds[0] < low and high < bounds[1]
+    return bounds[0] < low and (high < bounds[1] or high == bounds[1] == inf)
 
 
 def within(low: float, high: float, what: str) -> Rule:
@@ -132,9 +145,17 @@ def below(bound: float, what: str) -> Rule:
     return Rule(text, (-inf, bound), ((bound, inf),))
 
 
+def outside(low: float, high: float, what: str) -> Rule:
+    """The interval must lie beyond ``low`` or ``high``; between them it contradicts."""
+    text = f"supported if the interval lies outside ({low:g}, {high:g}): {what}; contradicted if within"
+    return replace(within(low, high, what), text=text, negated=True)
+
+
 def above(bound: float, what: str, excluded: float | None = None) -> Rule:
     """The interval must lie above ``bound``; below ``excluded`` (by default the same) contradicts."""
-    excluded = bound if excluded is None else excluded
+    if excluded is None:
+        text = f"supported if the interval lies above {bound:g}: {what}; contradicted if below"
+        return Rule(text, (bound, inf), ((-inf, bound),))
     text = (
         f"supported if the interval lies above {bound:g}: {what}; "
         f"otherwise contradicted if it lies below {excluded:g}"
@@ -147,8 +168,6 @@ def above(bound: float, what: str, excluded: float | None = None) -> Rule:
 # A rate O(s^-1) must show an exponent below this: three quarters of the way to -1.
 FIRST_ORDER = -0.75
 FIRST_ORDER_RATE = below(FIRST_ORDER, "decays as size^-1 or faster")
-# Below 0.5 % of the loss per doubling there is no gain to speak of.
-NO_GAIN = 0.005
 
 
 # -------------------------------------------------------------------------------------------- findings
@@ -156,7 +175,7 @@ NO_GAIN = 0.005
 
 @dataclass(frozen=True)
 class Finding:
-    """One observable of a claim, judged."""
+    """One observable of a claim, judged; ``control`` is POSITIVE or NEGATIVE, or empty if it is none."""
 
     observable: str
     statistic: str
@@ -169,6 +188,7 @@ class Finding:
     seeds: float = nan
     verdict: str = INCONCLUSIVE
     note: str = ""
+    control: str = ""
 
 
 def finding(
@@ -184,10 +204,11 @@ def finding(
     note: str = "",
     absent: str = "",
     scale: float = 1.0,
+    control: str = "",
 ) -> Finding:
     """A finding from one row of a figure's evidence; ``scale`` multiplies it (positive).
 
-    ``others`` are rows that the rule's condition is about; ``absent`` says what is missing without ``row``.
+    ``others`` are rows that the rule's conditions are about; ``absent`` says what is missing without ``row``.
     """
     problem = problem_of(row, figure, frames[figure], absent or f"no value of '{statistic}'")
     estimate, low, high = (
@@ -205,7 +226,20 @@ def finding(
         nan if row is None else float(row["seeds"]),
         INCONCLUSIVE if problem else rule.verdict(low, high, others),
         notes(problem, note),
+        control,
     )
+
+
+def gated(found: Finding, controls: Iterable[Finding]) -> Finding:
+    """The finding, or inconclusive with the reason if one of its controls is not supported.
+
+    A finding without an interval keeps its own note: what is missing matters more than what it could show.
+    """
+    failed = [control for control in controls if control.verdict != SUPPORTED]
+    if not failed or not (isfinite(found.ci_low) and isfinite(found.ci_high)):
+        return found
+    reason = ", ".join(f"{control.observable} is {control.verdict}" for control in failed)
+    return replace(found, verdict=INCONCLUSIVE, note=notes(f"{CANNOT_SHOW}: {reason}", found.note))
 
 
 def problem_of(row: pd.Series | None, figure: str, frame: pd.DataFrame, absent: str) -> str:
@@ -290,6 +324,30 @@ def rule_text(claim: Claim) -> str:
     return "\n".join(["**Rules:**", "", *parts])
 
 
+def controls_table() -> str:
+    """Markdown: of each claim what decides it, by which rule and threshold, and its controls."""
+    lines = [
+        "| claim | decides | rule and threshold | positive control | negative control |",
+        "|---|---|---|---|---|",
+    ]
+    for claim in CLAIMS.values():
+        found = judge(claim, {})
+        controls = [_controls(found, kind) for kind in (POSITIVE, NEGATIVE)]
+        deciding = found[found["decides"].astype(bool)]
+        for place, row in enumerate(deciding.itertuples(index=False)):
+            named = (claim.id, *controls) if place == 0 else ("", "as above", "as above")
+            lines.append(
+                f"| {named[0]} | {row.observable} | {row.rule} | {named[1]} | {named[2]} |"
+            )
+    return "\n".join(lines)
+
+
+def _controls(found: pd.DataFrame, kind: str) -> str:
+    chosen = found[found["control"] == kind]
+    named = [f"{row.observable} ({row.rule})" for row in chosen.itertuples(index=False)]
+    return "; ".join(named) or "none in these presets"
+
+
 def _wrapped(text: str, indent: str = "") -> str:
     return fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
@@ -297,8 +355,15 @@ def _wrapped(text: str, indent: str = "") -> str:
 def with_rules(text: str) -> str:
     """``text`` with the rules renewed between ``<!-- rule of C1 -->`` and ``<!-- end of rule -->``.
 
-    So for every claim that it marks; ValueError names one that does not exist.
+    So for every claim that it marks; ValueError names one that does not exist. The table of controls is
+    renewed between ``<!-- controls -->`` and ``<!-- end of controls -->``.
     """
+    text = re.sub(
+        r"(<!-- controls -->\n\n).*?(\n\n<!-- end of controls -->)",
+        lambda found: found[1] + controls_table() + found[2],
+        text,
+        flags=re.DOTALL,
+    )
     return re.sub(
         r"(<!-- rule of (\w+) -->\n\n).*?(\n\n<!-- end of rule -->)",
         lambda found: found[1] + rule_text(_claim(found[2])) + found[3],

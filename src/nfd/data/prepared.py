@@ -204,7 +204,7 @@ def save(data: PreparedData, path: str | Path) -> None:
 
     The same data give the same bytes. Raises DataError if the file cannot be written.
     """
-    stored = {name: np.asarray(getattr(data, name)) for name in _FIELDS}
+    stored: dict[str, Any] = {name: np.asarray(getattr(data, name)) for name in _FIELDS}
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, format=np.asarray(FORMAT), **stored)

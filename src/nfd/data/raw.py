@@ -35,7 +35,7 @@ class RawData:
             # Bytes are what a shape alone has always meant here.
             kind = "" if values.dtype == np.uint8 else f" {values.dtype}"
             sha.update(f"\n{split} {values.shape}{kind}\n".encode())
-            sha.update(values)
+            sha.update(np.ascontiguousarray(values).data)
             sha.update(self.labels[split].astype("<i8").tobytes())
         return sha.hexdigest()
 

@@ -95,10 +95,10 @@ def step_axis(axes: Axes) -> None:
 def thin_ticks(axes: Axes) -> None:
     """Leave out every second label (third, ...) of a fixed axis until none touch."""
     for which, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
-        if not (axes.axison and isinstance(axis.get_major_formatter(), FixedFormatter)):
+        formatter = axis.get_major_formatter()
+        if not (axes.axison and isinstance(formatter, FixedFormatter)):
             continue
-        ticks = list(axis.get_major_locator().locs)
-        texts = list(axis.get_major_formatter().seq)
+        ticks, texts = list(axis.get_major_locator()()), list(formatter.seq)
         labels = axis.get_ticklabels()
         if len(labels) < len(ticks):
             continue  # written on a neighbour that shares this axis

@@ -38,7 +38,9 @@ def end_label(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
 
 def end_labels(axes: Axes) -> list[Annotation]:
     """The labels that :func:`end_label` wrote."""
-    return [text for text in axes.texts if text.get_gid() == END_LABEL]
+    return [
+        text for text in axes.texts if isinstance(text, Annotation) and text.get_gid() == END_LABEL
+    ]
 
 
 def place_labels(axes: Axes) -> None:

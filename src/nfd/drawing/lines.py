@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import Collection, LineCollection, PolyCollection
 from matplotlib.lines import Line2D
 
 from nfd.drawing.labels import end_label
@@ -67,7 +67,7 @@ def _intervals(axes: Axes, points: pd.DataFrame, x: str, colour: str, band: bool
     # A wide interval is cut by the panel's edge rather than squeezing everything else.
     if band and len(points) > 1:
         outline = np.column_stack([np.r_[at, at[::-1]], np.r_[low, high[::-1]]])
-        shape = PolyCollection([outline], facecolors=colour, alpha=0.16, linewidths=0)
+        shape: Collection = PolyCollection([outline], facecolors=colour, alpha=0.16, linewidths=0)
     else:
         bars = [((a, b), (a, c)) for a, b, c in zip(at, low, high, strict=True)]
         shape = LineCollection(bars, colors=colour, linewidths=1.0, alpha=0.65, zorder=2.5)

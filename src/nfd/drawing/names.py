@@ -37,7 +37,7 @@ def lines_of(table: pd.DataFrame) -> Iterator[tuple[pd.Series, pd.DataFrame]]:
     yield from sorted(groups, key=lambda group: order_of(group[0]))
 
 
-def order_of(row: pd.Series) -> tuple:
+def order_of(row: pd.Series) -> tuple[object, ...]:
     """Where a line is listed: by parametrization, then what differs from the plain network."""
     place = listed(PARAMETRIZATION_NAMES, [row["parametrization"]]).index(row["parametrization"])
     trained = list(TRAINED).index(row["trainable"]) if is_control(row) else -1

@@ -99,7 +99,7 @@ def make_page(rows: list[Row], table: pd.DataFrame, context: Context) -> Figure:
 
 def _legend_lines(keys: list[Line2D]) -> int:
     """How many lines a legend takes; an entry's line and gaps are about seven characters wide."""
-    return -(-sum(len(key.get_label()) + 7 for key in keys) // 118)
+    return -(-sum(len(str(key.get_label())) + 7 for key in keys) // 118)
 
 
 def _legend(band: FigureBase, keys: list[Line2D]) -> None:
@@ -210,6 +210,7 @@ def settle(figure: Figure) -> None:
     for axes in every:
         place_labels(axes)
     layout = figure.get_layout_engine()
+    assert layout is not None  # make_page asks for a constrained layout
     for _ in range(2):  # the second time for margins that the first has changed
         layout.execute(figure)
         for axes in every:

@@ -13,7 +13,7 @@ from nfd.drawing.axes import TICK_STEPS, linear_y, log_y, size_axis, step_axis
 from nfd.drawing.lines import draw_line, draw_measured_and_fit, reference_line
 from nfd.drawing.names import NOT_FITTED, lines_of
 from nfd.drawing.page import Draw, Panel
-from nfd.drawing.style import DASHES, INK, Mark, mark_of
+from nfd.drawing.style import DASHES, INK, Mark, Ramp, mark_of
 from nfd.evidence.table import usable
 
 
@@ -43,7 +43,7 @@ def dots(
     return Panel(title, rows, draw, NOT_FITTED)
 
 
-def steps_panel(axes: Axes, table: pd.DataFrame, label: str, size: str, ramp: Mapping) -> None:
+def steps_panel(axes: Axes, table: pd.DataFrame, label: str, size: str, ramp: Ramp) -> None:
     """Curves over training steps: colour by ``size``, dashed if decoupled, limits with diamonds."""
     log_y(axes, label)
     keys = [size, "coupling", "source", "series"]
@@ -77,7 +77,7 @@ def sizes_panel(
 
 
 def ramp_panel(
-    axes: Axes, table: pd.DataFrame, label: str, x: str, by: str, ramp: Mapping, *, log: bool = True
+    axes: Axes, table: pd.DataFrame, label: str, x: str, by: str, ramp: Ramp, *, log: bool = True
 ) -> None:
     """Points over one size, coloured by the other; limits as level lines (over width) or diamonds."""
     (log_y if log else linear_y)(axes, label)
@@ -94,7 +94,7 @@ def ramp_panel(
             draw_line(axes, limits, x, Mark(INK, DASHES[coupling], "D"))
 
 
-def _level_lines(axes: Axes, limits: pd.DataFrame, by: str, ramp: Mapping) -> None:
+def _level_lines(axes: Axes, limits: pd.DataFrame, by: str, ramp: Ramp) -> None:
     """A horizontal line with its band for every limit."""
     for _, row in usable(limits).iterrows():
         colour = ramp.get(row[by], INK)

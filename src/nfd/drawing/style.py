@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn
+from cycler import cycler
 from matplotlib import colormaps
 from matplotlib.colors import to_hex, to_rgb
 
@@ -14,13 +15,13 @@ from nfd.drawing.names import TRAINED, has_exponent, is_control
 from nfd.network.parametrization import PARAMETRIZATIONS
 
 # seaborn's style for papers, with what small panels need: thin lines, short ticks, little padding.
-STYLE: Mapping[str, object] = {
+STYLE: Mapping[Any, Any] = {
     **seaborn.axes_style("whitegrid"),
     **seaborn.plotting_context("paper", font_scale=0.78),
     "axes.edgecolor": ".15",
     "axes.labelpad": 2.5,
     "axes.linewidth": 0.6,
-    "axes.prop_cycle": matplotlib.cycler(color=["#333333"]),
+    "axes.prop_cycle": cycler(color=["#333333"]),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -67,7 +68,8 @@ RAMPS: Mapping[str, tuple[str, float, float]] = {
     "depth": ("viridis", 0.0, 0.85),
     "width": ("YlOrBr", 0.4, 1.0),
 }
-DASHES: Mapping[str, str] = {"standard": "-", "decoupled": "--"}
+Dash = Literal["-", "--", ":", "-."]
+DASHES: Mapping[str, Dash] = {"standard": "-", "decoupled": "--"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Mark:
     """How one line is drawn."""
 
     colour: str = INK
-    dash: str = "-"
+    dash: Dash = "-"
     marker: str = "o"
     filled: bool = True
 
@@ -100,17 +102,23 @@ def colour_of(row: pd.Series) -> str:
 
 def tint(colour: str, strength: float) -> str:
     """The colour mixed with white; strength 1 leaves it unchanged."""
-    return to_hex([1 - strength * (1 - part) for part in to_rgb(colour)])
+    red, green, blue = (1 - strength * (1 - part) for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def ink(colour: str) -> str:
     """The colour, darkened where text in it would be hard to read on white."""
     red, green, blue = to_rgb(colour)
     brightness = 0.3 * red + 0.59 * green + 0.11 * blue
-    return to_hex([part * min(1.0, 0.45 / max(brightness, 1e-9)) for part in to_rgb(colour)])
+    darker = min(1.0, 0.45 / max(brightness, 1e-9))
+    return to_hex((red * darker, green * darker, blue * darker))
 
 
-def ramp_of(table: pd.DataFrame, size: str) -> dict[float, str]:
+# Size -> colour.
+Ramp = Mapping[float, str]
+
+
+def ramp_of(table: pd.DataFrame, size: str) -> Ramp:
     """A colour for every depth or width of the networks in a figure."""
     values = np.sort(table.loc[table["source"] == "network", size].dropna().unique())
     name, low, high = RAMPS[size]

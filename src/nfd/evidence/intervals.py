@@ -86,8 +86,8 @@ class Interval:
 
     def map(self, increasing: Callable[[np.ndarray], np.ndarray]) -> "Interval":
         """The interval of an increasing function of the quantity (e.g. from log scale: ``np.exp``)."""
-        ends = (increasing(value) for value in (self.estimate, self.low, self.high))
-        return Interval(*ends, level=self.level)
+        low, high = increasing(self.low), increasing(self.high)
+        return Interval(increasing(self.estimate), low, high, level=self.level)
 
 
 def resample_weights(seeds: int, *names: str | int, resamples: int = RESAMPLES) -> np.ndarray:
@@ -136,7 +136,11 @@ def interval(
 
 
 def _variance(
-    statistic: Statistic, means: list[np.ndarray], index: int, group: np.ndarray, names: tuple
+    statistic: Statistic,
+    means: list[np.ndarray],
+    index: int,
+    group: np.ndarray,
+    names: Sequence[str | int],
 ) -> np.ndarray:
     """Variance of the statistic when the seeds of one group are resampled and the others are kept."""
     if len(group) < 2:

@@ -23,8 +23,9 @@ that a fixed loss takes (:func:`steps_to_reach`), where the last step stands for
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
-from nfd.evidence.intervals import Interval, jackknife_interval
+from nfd.evidence.intervals import LEVEL, Interval, jackknife_interval
 
 # Octaves to either side of a rate that its local parabola sees. With a factor of two between rates this
 # leaves three or four of them, with a factor sqrt 2 seven.
@@ -33,6 +34,11 @@ BANDWIDTH = 2.0
 FINE_GRID = 0.5
 # Rates are written with few digits: 0.707 and 1.0 are 0.5002 octaves apart.
 ROUNDED_RATES = 0.02
+# What smoothing leaves uncertain, as standard deviations that seeds do not show: the place of an optimum
+# between two rates, in distances of rates (it depends on where the grid lies), and the root of a regret,
+# relatively (it depends on how the bowl leans). From simulated bowls that lean and have an edge.
+PLACE_ERROR = 0.05
+ROOT_ERROR = 0.06
 # The smoothed curve is evaluated at so many points per octave.
 FINENESS = 16
 
@@ -176,9 +182,17 @@ def drift(curves: Curves) -> Interval:
     smoother = curves.smoother()
     centred = curves.log2_sizes[kept] - curves.log2_sizes[kept].mean()
     influence = centred / (centred**2).sum()
-    return jackknife_interval(
+    found = jackknife_interval(
         lambda y: smoother.best(y.mean(axis=0)[kept]) @ influence, curves.log_losses
     )
+    place_error = PLACE_ERROR * np.diff(curves.log2_rates).max()
+    return _widened(found, place_error * np.sqrt((influence**2).sum()))
+
+
+def _widened(found: Interval, known: np.ndarray | float) -> Interval:
+    """The interval with a known standard deviation added in quadrature."""
+    half = np.hypot((found.high - found.low) / 2, norm.ppf(0.5 + LEVEL / 2) * known)
+    return Interval(found.estimate, found.estimate - half, found.estimate + half, found.df)
 
 
 # ------------------------------------------------------------------------------------------- regret
@@ -190,9 +204,8 @@ def regret_root(curves: Curves) -> Interval:
     The excess of log loss cannot be negative and is quadratic in the distance of the two best rates, so
     that near 0 its estimate is far from normal. Its root with the sign of the distance is smooth there,
     close to linear in the distance and takes a symmetric interval, as the signed root of a likelihood ratio
-    does; :func:`squared` turns that into one of the regret. Where more than half of the runs diverge at the
-    transferred rate, estimate and upper end are infinite; the lower end is that of the capped losses.
-    NaN for sizes that are not usable, and for all if the smallest is not.
+    does. So 'a regret below r' is tested as a root within ± sqrt(r). NaN for sizes that are not usable, and
+    for all if the smallest is not.
     """
     smoother = curves.smoother()
 
@@ -205,26 +218,12 @@ def regret_root(curves: Curves) -> Interval:
         return np.sign(kept - best) * np.sqrt(np.maximum(excess, 0.0))
 
     found = jackknife_interval(root, curves.log_losses)
+    found = _widened(found, ROOT_ERROR * np.abs(found.estimate))
     kept = usable(curves)
-    found = Interval(
-        *(np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)),
-        found.df,
-        found.level,
+    estimate, low, high = (
+        np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)
     )
-    lost = _diverged_share(curves, smoother.best(curves.log_losses.mean(axis=0))[0]) > 0.5
-    return Interval(
-        np.where(lost, np.inf, found.estimate),
-        found.low,
-        np.where(lost, np.inf, found.high),
-        np.where(lost, np.nan, found.df),
-        found.level,
-    )
-
-
-def _diverged_share(curves: Curves, log2_rate: float) -> np.ndarray:
-    """Share of runs of each size, (sizes,), that diverge at a rate, linear between those of the grid."""
-    shares = curves.diverged.mean(axis=0)
-    return np.array([np.interp(log2_rate, curves.log2_rates, share) for share in shares])
+    return Interval(estimate, low, high, found.df, found.level)
 
 
 def squared(root: Interval) -> Interval:
@@ -238,9 +237,23 @@ def squared(root: Interval) -> Interval:
     return Interval(root.estimate**2, low, np.abs(ends).max(axis=0) ** 2, level=root.level)
 
 
-def regret(curves: Curves) -> Interval:
-    """Log loss lost, (sizes,), by training each size at the smallest size's best rate."""
-    return squared(regret_root(curves))
+def regret(curves: Curves, level: float = LEVEL) -> Interval:
+    """Log loss lost, (sizes,), by training each size at the smallest size's best rate: never negative.
+
+    The square of :func:`regret_root` with the interval's ends. Where more than half of the runs diverge at
+    the kept rate, estimate and upper end are infinite; the lower end stays that of the capped losses.
+    """
+    found = squared(regret_root(curves).at_level(level))
+    kept_rate = float(curves.smoother().best(curves.log_losses[:, 0].mean(axis=0)))
+    lost = _diverged_share(curves, kept_rate) > 0.5
+    estimate, high = (np.where(lost, np.inf, value) for value in (found.estimate, found.high))
+    return Interval(estimate, found.low, high, level=level)
+
+
+def _diverged_share(curves: Curves, log2_rate: float) -> np.ndarray:
+    """Share of runs of each size, (sizes,), that diverge at a rate, linear between those of the grid."""
+    shares = curves.diverged.mean(axis=0)
+    return np.array([np.interp(log2_rate, curves.log2_rates, share) for share in shares])
 
 
 # ------------------------------------------------------------------------------- other observables

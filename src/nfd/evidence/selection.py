@@ -6,6 +6,7 @@ learning rates, the one to read at is chosen on training loss alone (:func:`read
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def first_step(data: pd.DataFrame) -> int:
     return int(data.loc[data["step"] > 0, "step"].min())
 
 
-def each(data: pd.DataFrame, *columns: str) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
+def each(data: pd.DataFrame, *columns: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Groups of equal ``columns`` as (dict of them, rows)."""
     for key, part in data.groupby(list(columns), sort=True):
         yield dict(zip(columns, key, strict=True)), part

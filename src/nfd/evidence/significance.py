@@ -91,7 +91,7 @@ def probability_below(first: np.ndarray, second: np.ndarray) -> Interval:
         return Interval(*np.full(3, np.nan))
     found = binomtest(wins, wins + losses)
     low, high = found.proportion_ci(level_in_use(), method="exact")
-    return Interval(*map(np.asarray, (found.statistic, low, high)))
+    return Interval(np.asarray(found.statistic), np.asarray(low), np.asarray(high))
 
 
 # --------------------------------------------------------------------------------------- repeated looks

@@ -22,6 +22,7 @@ A run that diverged never enters an average: it is left out and counted in a row
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ class Rows:
     """Collects rows; :meth:`frame` makes them a table with the columns and types of COLUMNS."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, list] = {name: [] for name in COLUMNS}
+        self.columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
 
     def add(
         self,
@@ -76,9 +77,8 @@ class Rows:
         ``columns`` go before ``keys``. Each value is one for all rows or an array with one per row.
         """
         if not isinstance(found, Interval):
-            found = Interval(
-                *(np.asarray(v, float) for v in (found, found * np.nan, found * np.nan))
-            )
+            value = np.asarray(found, float)
+            found = Interval(value, value * np.nan, value * np.nan)
         known = keys.to_dict("list") if isinstance(keys, pd.DataFrame) else dict(keys)
         values = {
             **known,
@@ -108,7 +108,7 @@ def _labels(keys: pd.DataFrame | Mapping[str, object]) -> str | list[str]:
     return [series_label(record) for record in records]
 
 
-def series_label(network: Mapping[str, object]) -> str:
+def series_label(network: Mapping[str, Any]) -> str:
     """Name of a line of a figure: the parametrization and what differs from the plain network.
 
     ``network`` has the columns of LINE that are known; p belongs to the name of every parametrization
@@ -121,7 +121,7 @@ def series_label(network: Mapping[str, object]) -> str:
         label += ", no skip"
     trainable = network.get("trainable")
     # Which roles are 'all' depends on the block: a two-layer one without hidden_1 has W1 frozen.
-    if trainable is not None and trainable != DEFAULT_TRAINABLE[int(network["block_layers"])]:
+    if trainable is not None and trainable != DEFAULT_TRAINABLE[network["block_layers"]]:
         label += f", trained: {trainable}"
     if network.get("coupling") == "decoupled":
         label += ", decoupled"

@@ -47,9 +47,9 @@ class DenseNetwork:
         self.stack = self.trainer.stack
         self.branch = self.stack.architecture.branch_factor(self.stack.scales[0])
 
-    def forward(self, ids: np.ndarray, kept_ids: np.ndarray) -> np.ndarray:
+    def forward(self, ids: np.ndarray, kept_ids: np.ndarray, probe_ids: np.ndarray) -> np.ndarray:
         """Outputs (F, C) of the samples ``ids``; the trace of the kept ones stays for backward."""
-        self.probes = rows_of(kept_ids, self.problem.probe_ids)
+        self.probes = rows_of(kept_ids, probe_ids)
         self.trace = Trace(self.stack, len(kept_ids))
         self.stack.forward(self.trainer.inputs[None, kept_ids], self.trace)
         self.feature_kernel = np.stack([self._kernel(h) for h in self._streams()])

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfd.network.architecture import Coupling
-
 # A residual below round-off to this power (float64: 2e-12, float32: 6e-6), relative to its vector, is
 # taken for round-off and dropped; what is lost is of that order.
 _TOLERANCE_POWER = 0.75
@@ -133,7 +131,7 @@ class GaussianMatrix:
         backward_noise: Noise,
         forward_capacity: int,
         backward_capacity: int,
-        coupling: Coupling = "standard",
+        coupling: str = "standard",
     ):
         self.coupled = coupling == "standard"
         self.right = _Side(forward_capacity, forward_noise)
@@ -252,7 +250,8 @@ def _farthest_first(gram: np.ndarray) -> list[int]:
 
     So no direction is taken from a small residual while others depend on it more than on what is sure.
     """
-    left, order = gram.astype(np.float64), []
+    left = gram.astype(np.float64)
+    order: list[int] = []
     for _ in range(len(gram)):
         distance = left.diagonal().copy()
         distance[order] = -np.inf

@@ -126,15 +126,16 @@ class MatrixFreeNetwork:
         scale = self.scales[role]
         return -self.problem.learning_rate * scale.learning_rate * scale.multiplier
 
-    def forward(self, ids: np.ndarray, kept_ids: np.ndarray) -> np.ndarray:
+    def forward(self, ids: np.ndarray, kept_ids: np.ndarray, probe_ids: np.ndarray) -> np.ndarray:
         """Outputs (F, C) of the samples ``ids``; keeps what :meth:`backward` needs of ``kept_ids``.
 
-        Raises FloatingPointError when numbers are no longer finite.
+        The probes ``probe_ids``, among the kept ones, are looked at on the way. Raises FloatingPointError
+        when numbers are no longer finite.
         """
         activation, skip = ACTIVATIONS[self.problem.activation], self.problem.skip
-        self.kept_ids = kept_ids
+        self.kept_ids, self.probe_ids = kept_ids, probe_ids
         self.kept = rows_of(ids, kept_ids)
-        probes = rows_of(ids, self.problem.probe_ids)
+        probes = rows_of(ids, probe_ids)
         self.slopes, kernels = [], []
         h = self.inputs[ids] @ self.input_weights * self.scales["input"].multiplier
         for block in self.blocks:
@@ -152,8 +153,8 @@ class MatrixFreeNetwork:
 
     def backward(self, chi: np.ndarray) -> None:
         """Pass the loss derivatives (R, C) of the kept samples back to the input."""
-        depth, probed = self.problem.depth, len(self.problem.probe_ids)
-        probes = rows_of(self.kept_ids, self.problem.probe_ids)
+        depth, probed = self.problem.depth, len(self.probe_ids)
+        probes = rows_of(self.kept_ids, self.probe_ids)
         self.coupling = np.full((depth, probed), np.nan)
         self.chi = self._tensor(chi)
         g = self.chi @ self.output_weights

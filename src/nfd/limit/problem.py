@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from nfd.choices import check_choice
-from nfd.network.architecture import COUPLINGS, Architecture, Coupling
+from nfd.network.architecture import COUPLINGS, Architecture
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import FEATURE_LEARNING
 from nfd.network.roles import Role
@@ -24,9 +24,11 @@ class LimitProblem:
     roles of :data:`nfd.network.roles.ROLES`; "hidden" stands for all hidden matrices.
     ``skip=False`` drops the identity and the branch factor (one-layer blocks only).
 
-    Cost grows with the number of vectors: at every step the batch passes forward and backward, besides
-    the ``evaluated`` samples forward (default: all) and the ``probes`` among them backward too
-    (default: all evaluated). Which samples are followed changes the random numbers drawn, not the law.
+    Cost grows with the square of the number of vectors. At every step the batch passes forward and
+    backward; at the ``observed_steps``, out of 0..K (default: all), so do the ``evaluated`` samples
+    forward (default: all) and the ``probes`` among them backward too (default: all evaluated). What is
+    followed, and when, changes the random numbers drawn, not the law: every product is conditioned on
+    those before it, whichever they are.
     Raises ValueError naming the field at fault.
     """
 
@@ -43,9 +45,10 @@ class LimitProblem:
     parametrization: str = "depth_mup"
     correction: float = 0.5
     trainable: Sequence[str] = ("input", "hidden", "output")
-    coupling: Coupling = "standard"
+    coupling: str = "standard"
     evaluated: Sequence[int] | None = None
     probes: Sequence[int] | None = None
+    observed_steps: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("inputs", float), ("targets", None), ("batches", None)):
@@ -67,6 +70,9 @@ class LimitProblem:
                 raise ValueError(f"{name}: sample ids must lie in 0..{len(self.inputs) - 1}")
         if not np.isin(self.probe_ids, self.evaluated_ids).all():
             raise ValueError("probes: every probe must be among the evaluated samples")
+        for step in self.observed_steps or ():
+            if step not in range(self.steps + 1):
+                raise ValueError(f"observed_steps: {step} is not one of the steps 0..{self.steps}")
 
     @property
     def steps(self) -> int:
@@ -75,7 +81,7 @@ class LimitProblem:
 
     @property
     def evaluated_ids(self) -> np.ndarray:
-        """Ids of the samples evaluated at every step."""
+        """Ids of the samples evaluated at the observed steps."""
         everything = np.arange(len(self.inputs))
         return everything if self.evaluated is None else np.asarray(self.evaluated, dtype=int)
 
@@ -101,14 +107,27 @@ class LimitProblem:
         """The batch of ``step``; after the last step, the last batch."""
         return self.batches[min(step, self.steps - 1)]
 
+    def is_observed(self, step: int) -> bool:
+        """Whether more than the batch is looked at before ``step``."""
+        return self.observed_steps is None or step in self.observed_steps
+
     def forward_ids(self, step: int) -> np.ndarray:
-        """Ids, sorted, of the samples passed forward at ``step``."""
-        return np.union1d(self.batch_before(step), self.evaluated_ids)
+        """Ids, sorted, of the samples passed forward at ``step``; none at an end nobody looks at."""
+        if self.is_observed(step):
+            return np.union1d(self.batch_before(step), self.evaluated_ids)
+        return self._learned_at(step)
 
     def backward_ids(self, step: int) -> np.ndarray:
         """Ids, sorted, of the samples passed backward at ``step``; at the end no batch is left."""
-        batch = self.batches[step] if step < self.steps else []
-        return np.union1d(batch, self.probe_ids).astype(int)
+        return np.union1d(self._learned_at(step), self.probed_ids(step))
+
+    def probed_ids(self, step: int) -> np.ndarray:
+        """Ids of the probes looked at before ``step``: all or none."""
+        return self.probe_ids if self.is_observed(step) else self.probe_ids[:0]
+
+    def _learned_at(self, step: int) -> np.ndarray:
+        """Ids, sorted and once each, of the samples that SGD step number ``step`` learns from."""
+        return np.unique(self.batches[step : step + 1])
 
     @cached_property
     def target_values(self) -> np.ndarray:

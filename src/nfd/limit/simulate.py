@@ -19,8 +19,11 @@ class LimitNetwork(Seen, Protocol):
 
     branch: float
 
-    def forward(self, ids: np.ndarray, kept_ids: np.ndarray) -> np.ndarray:
-        """Outputs (F, C) of the samples ``ids``; keeps what backward needs of ``kept_ids``."""
+    def forward(self, ids: np.ndarray, kept_ids: np.ndarray, probe_ids: np.ndarray) -> np.ndarray:
+        """Outputs (F, C) of the samples ``ids``; keeps what backward needs of ``kept_ids``.
+
+        The probes ``probe_ids``, among the kept ones, are looked at on the way.
+        """
 
     def backward(self, chi: np.ndarray) -> None:
         """Passes the loss derivatives (R, C) of the kept samples back."""
@@ -81,8 +84,10 @@ def follow(problem: LimitProblem, network: LimitNetwork) -> LimitTrajectory:
     record = Record(problem, network.branch)
     for step in range(problem.steps + 1):
         ids, kept = problem.forward_ids(step), problem.backward_ids(step)
+        if not len(ids):  # trained to the end, and nobody looks
+            break
         try:
-            outputs = network.forward(ids, kept)
+            outputs = network.forward(ids, kept, problem.probed_ids(step))
             losses, chi = _loss_and_chi(problem, ids, outputs)
             network.backward(chi[np.isin(ids, kept)])
         except FloatingPointError:
@@ -94,7 +99,9 @@ def follow(problem: LimitProblem, network: LimitNetwork) -> LimitTrajectory:
     return record.trajectory
 
 
-def _loss_and_chi(problem: LimitProblem, ids: np.ndarray, outputs: np.ndarray) -> tuple:
+def _loss_and_chi(
+    problem: LimitProblem, ids: np.ndarray, outputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Loss (F,) of the samples ``ids`` at outputs (F, C), and its derivative by them, (F, C)."""
     targets = torch.from_numpy(problem.target_values[ids])
     losses, chi = LOSSES[problem.loss].value_and_chi(torch.from_numpy(outputs), targets)

@@ -20,8 +20,9 @@ class Seen(Protocol):
 class LimitTrajectory:
     """What was seen before each step k < K and, last, after the final step. All arrays are float64.
 
-    outputs (K+1, S, C): of the samples evaluated, and of the batch; NaN elsewhere. losses (K+1,): mean
-    loss of batch k before step k; the last entry is the loss of the last batch after its step.
+    What was not looked at is NaN: at a step that is not observed, all but the outputs and the loss of its
+    batch. outputs (K+1, S, C): of the samples evaluated, and of the batch; NaN elsewhere. losses (K+1,):
+    mean loss of batch k before step k; the last entry is the loss of the last batch after its step.
     train_losses, test_losses (K+1,): mean over the evaluated samples that occur in a batch, and that
     occur in none (NaN if there are none). feature_kernel (K+1, L+1, P, P): h_l h_l^T / n over the
     probes for l = 0..L. gradient_kernel (K+1, L+1, P, P): g_l g_l^T / n, g including each probe's own
@@ -101,8 +102,10 @@ class Record:
         ids, evaluated = problem.forward_ids(step), problem.evaluated_ids
         trajectory.outputs[step, ids] = outputs
         batch = np.searchsorted(ids, problem.batch_before(step))
-        in_a_batch = np.isin(ids, problem.batches)
         trajectory.losses[step] = losses[batch].mean()
+        if not problem.is_observed(step):
+            return
+        in_a_batch = np.isin(ids, problem.batches)
         trajectory.train_losses[step] = _mean(losses[in_a_batch & np.isin(ids, evaluated)])
         trajectory.test_losses[step] = _mean(losses[~in_a_batch])
         trajectory.feature_kernel[step] = seen.feature_kernel

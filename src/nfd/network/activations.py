@@ -61,7 +61,8 @@ def _relu(x: Tensor, out: Tensor) -> Tensor:
 def _times_step(g: Tensor, phi: Tensor) -> Tensor:
     import torch
 
-    return torch.ops.aten.threshold_backward.grad_input(g, phi, 0, grad_input=g)
+    torch.ops.aten.threshold_backward.grad_input(g, phi, 0, grad_input=g)
+    return g
 
 
 def _arc_cosine_kernel(covariance: np.ndarray) -> Moments:
@@ -105,14 +106,16 @@ def _identity_kernel(covariance: np.ndarray) -> Moments:
 def _gelu(x: Tensor, out: Tensor) -> Tensor:
     import torch
 
-    return torch.ops.aten.gelu.out(x, out=out)
+    torch.ops.aten.gelu.out(x, out=out)
+    return out
 
 
 def _gelu_derivative(x: Tensor) -> Tensor:
     import torch
 
     density = torch.exp(-0.5 * x.square()) / sqrt(2 * pi)
-    return torch.special.ndtr(x).addcmul_(x, density)
+    slope: Tensor = torch.special.ndtr(x)
+    return slope.addcmul_(x, density)
 
 
 def _gelu_kernel(covariance: np.ndarray) -> Moments:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from nfd.choices import check_choice
 from nfd.network import roles
@@ -12,8 +11,7 @@ from nfd.network.roles import Role
 
 # Which hidden weights the backward pass uses: the network's own, or an independent copy of the initial
 # ones plus the same learned change.
-Coupling = Literal["standard", "decoupled"]
-COUPLINGS: tuple[Coupling, ...] = get_args(Coupling)
+COUPLINGS = ("standard", "decoupled")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def _cross_entropy(f: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 def _cross_entropy_chi(f: np.ndarray, targets: np.ndarray) -> np.ndarray:
     weights = np.exp(f - f.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True) - targets
+    chi: np.ndarray = weights / weights.sum(axis=-1, keepdims=True) - targets
+    return chi
 
 
 _RECORDS = (

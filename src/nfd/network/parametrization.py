@@ -10,6 +10,7 @@ Names collide in public code (a recipe called depth_mup elsewhere is the 1/L rul
 :meth:`Parametrization.describe` beside the name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -36,12 +37,13 @@ class Power:
     T: Fraction | int = 0
 
     def value(self, width: int, depth: int, input_dim: int, horizon: float, p: float) -> float:
-        return (
+        product: float = (
             float(input_dim) ** float(self.d)
             * float(width) ** float(self.n)
             * float(depth) ** (float(self.L) + self.Lp * p)
             * float(horizon) ** float(self.T)
         )
+        return product
 
     def __str__(self) -> str:
         depth_exponent = _depth_exponent(self.L, self.Lp)
@@ -245,9 +247,7 @@ _ROWS = (
     ),
 )
 
-PARAMETRIZATIONS: MappingProxyType[str, Parametrization] = MappingProxyType(
-    {row.name: row for row in _ROWS}
-)
+PARAMETRIZATIONS: Mapping[str, Parametrization] = {row.name: row for row in _ROWS}
 
 # The rows that have an infinite-width limit in which features move.
 FEATURE_LEARNING: tuple[str, ...] = tuple(row.name for row in _ROWS if row.learns_features)

@@ -210,7 +210,7 @@ class Stack:
             visit(LayerGradient("hidden_2", layer, g, phi))
             if a.block_layers == 2:
                 below = self.times_backward(t, "hidden_1", layer)
-                visit(LayerGradient("hidden_1", layer, t, trace.stream[layer]))
+                visit(LayerGradient("hidden_1", layer, t, trace.entering(layer)))
                 t = below
             g = g.add_(t) if a.skip else t
         visit(LayerGradient("input", 0, g, trace.inputs))
@@ -219,7 +219,7 @@ class Stack:
         """``g`` times phi' of a block, in place."""
         if self.activation.times_derivative is not None:
             return self.activation.times_derivative(g, trace.phi[layer])
-        return g.mul_(self.activation.derivative(trace.inside[layer]))
+        return g.mul_(self.activation.derivative(trace.inside_of(layer)))
 
 
 class Trace:
@@ -244,3 +244,13 @@ class Trace:
         self.inside = self.stream
         if two_layers:
             self.inside = torch.empty_like(self.phi) if needs_inside else None
+
+    def entering(self, layer: int) -> Tensor:
+        """h_{l-1} of a two-layer block."""
+        assert self.stream is not None
+        return self.stream[layer]
+
+    def inside_of(self, layer: int) -> Tensor:
+        """The argument of phi, where phi' is not known from phi."""
+        assert self.inside is not None
+        return self.inside[layer]

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 # Modules and definitions that are not followed, and why no number depends on them.
@@ -38,9 +39,10 @@ HARMLESS: dict[str, str] = {
     "nfd.pipeline.provenance.provenance": "says what made a table, and is in none of its numbers",
 }
 
-Entry = str | Path | Callable
+Entry = str | Path | Callable[..., Any]
 Key = tuple[str, str]  # module and name of a definition; the name "" is for its other statements
 Dotted = tuple[str, ...]  # a.b.c as written
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 _LOGGERS = ("log", "logging", "logger", "warnings")
 _LOG_METHODS = ("debug", "info", "warning", "warn", "error", "exception", "critical")
@@ -90,7 +92,7 @@ class _Source:
 
     text: str
     names: set[Dotted]
-    imports: list[ast.stmt]
+    imports: list[ast.Import | ast.ImportFrom]
 
 
 class _Reader:
@@ -99,7 +101,7 @@ class _Reader:
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.names: set[Dotted] = set()
-        self.imports: list[ast.stmt] = []
+        self.imports: list[ast.Import | ast.ImportFrom] = []
         self.mute = False  # inside a log line or an error, whose texts do not count
         self.in_class = False
 
@@ -145,7 +147,7 @@ def _does_nothing(node: ast.AST) -> bool:
     """Docstrings, 'pass', and log lines that call nothing else."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) or (
-            _is_log_line(node.value) and not _acts(node.value)
+            isinstance(node.value, ast.Call) and _is_log_line(node.value) and not _acts(node.value)
         )
     return isinstance(node, ast.Pass)
 
@@ -185,10 +187,10 @@ class _Module:
     path: Path
     bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)
     effects: list[ast.stmt] = field(default_factory=list)
-    imports: list[ast.stmt] = field(default_factory=list)
+    imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
 
-    inner_imports: list[ast.stmt] = field(default_factory=list)
-    decorated: list[ast.stmt] = field(default_factory=list)
+    inner_imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
+    decorated: list[_Definition] = field(default_factory=list)
 
     def sort(self, statements: Sequence[ast.stmt]) -> None:
         """Put top-level statements where they belong."""
@@ -240,8 +242,8 @@ def _parse(name: str, path: Path, text: str) -> _Module:
     tree = ast.parse(text, str(path))
     module.sort(tree.body)
     if re.search(r"^\s+(from|import)\s", text, re.MULTILINE):
-        definitions = [node for node in tree.body if isinstance(node, _DEFINITIONS)]
-        inside = ast.walk(ast.Module(definitions, []))
+        definitions = ast.Module([node for node in tree.body if isinstance(node, _DEFINITIONS)], [])
+        inside = ast.walk(definitions)
         module.inner_imports = [node for node in inside if isinstance(node, _IMPORTS)]
     return module
 
@@ -335,7 +337,9 @@ class _Graph:
         parts = [] if name.endswith(".py") else name.split(".")
         return [".".join(parts[:n]) for n in range(1, len(parts))]
 
-    def _targets(self, module: _Module, statement: ast.stmt) -> dict[str, tuple[str, str]]:
+    def _targets(
+        self, module: _Module, statement: ast.Import | ast.ImportFrom
+    ) -> dict[str, tuple[str, str]]:
         """What an import binds: local name -> (module, member or '' for the module itself)."""
         if isinstance(statement, ast.Import):
             return {alias.asname or alias.name: (alias.name, "") for alias in statement.names}
@@ -373,7 +377,8 @@ class _Graph:
         first = entry.__qualname__.split(".")[0]
         keys = self._member(name, first)
         for statement in module.bindings.get(first, []):
-            for argument in ast.walk(getattr(statement, "args", ast.arguments())):
+            arguments = ast.walk(statement.args) if isinstance(statement, ast.FunctionDef) else ()
+            for argument in arguments:
                 annotation = getattr(argument, "annotation", None)
                 for node in ast.walk(annotation) if annotation else ():
                     if dotted := _dotted(node):
@@ -386,7 +391,7 @@ class _Graph:
             return module.bindings[key[1]]
         return module.effects + [s for s in module.decorated if self._is_registered(module, s)]
 
-    def _is_registered(self, module: _Module, statement: ast.stmt) -> bool:
+    def _is_registered(self, module: _Module, statement: _Definition) -> bool:
         """Whether a decorator of this package sees the definition: it may keep it somewhere."""
         names = _read(tuple(statement.decorator_list)).names
         return any(self._resolve(module, self._scope(module), dotted) for dotted in names)

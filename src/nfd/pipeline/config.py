@@ -17,6 +17,7 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.pipeline.settings import as_argument
+from nfd.pipeline.vocabulary import definitions
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
@@ -54,8 +55,9 @@ class ConfigError(ValueError):
 
 
 def load_schema() -> dict[str, Any]:
-    """The JSON schema of the configuration."""
+    """The JSON schema of the configuration, with the names that the registries hold today."""
     schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    schema["$defs"] |= definitions()
     return schema
 
 
@@ -219,7 +221,8 @@ def _check_network(where: str, network: Mapping[str, Any], settings: Mapping[str
     row = PARAMETRIZATIONS[network["parametrization"]]
     if "correction" in network and not row.has_correction:
         raise ConfigError(
-            f"config key {where}.correction: {row.name} has no exponent p; use depth_mup_corrected"
+            f"config key {where}.correction: {row.name} has no exponent p; "
+            f"use {_either(other.name for other in PARAMETRIZATIONS.values() if other.has_correction)}"
         )
 
 
@@ -238,7 +241,8 @@ def _check_limit(where: str, settings: Mapping[str, Any]) -> None:
     if not [n for n in settings["networks"] if has_limit(n)]:
         raise ConfigError(
             f"config key {where}.limit: none of the networks has a limit; "
-            "add a depth_mup, depth_mup_corrected or complete_p network with skips"
+            f"add a {_either(row.name for row in PARAMETRIZATIONS.values() if row.has_depth_limit)} "
+            "network with skips"
         )
 
 
@@ -246,6 +250,12 @@ def has_limit(network: Mapping[str, Any]) -> bool:
     """Whether a kind of network has an infinite-width limit that is simulated."""
     row = PARAMETRIZATIONS[network["parametrization"]]
     return row.has_depth_limit and network.get("skip", True)
+
+
+def _either(names: Iterable[str]) -> str:
+    """a, b or c."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from math import ceil
 
 from nfd.limit.memory import limit_bytes
 from nfd.pipeline.settings import LimitSettings, TrainingSettings
+from nfd.training.batches import log_spaced_steps
 from nfd.training.optimizers import OPTIMIZERS
 
 BYTES = {"float32": 4, "float64": 8}
@@ -99,16 +100,33 @@ class LimitCost:
 
     @property
     def samples(self) -> int:
-        """Samples passed forward at every step, at most: those evaluated, probed and in the batch."""
+        """Samples passed forward at an observed step, at most: evaluated, probed and in the batch."""
         s = self.settings
         trained = s.train_size or 0
         batch = min(s.batch_size, max(trained - s.evaluation_size, 0))
         return min(s.evaluation_size, trained) + max(s.probe_size, s.evaluation_size) + batch
 
     @property
+    def observations(self) -> int:
+        """Steps at which more than the batch is passed."""
+        return len(log_spaced_steps(self.settings.steps, self.settings.log_points))
+
+    @property
+    def forward_vectors(self) -> int:
+        """Vectors that a hidden matrix is multiplied with, at most."""
+        s, looks = self.settings, self.observations
+        return looks * self.samples + (s.steps + 1 - looks) * s.batch_size
+
+    @property
+    def backward_vectors(self) -> int:
+        """Vectors that its transpose is multiplied with, at most."""
+        s = self.settings
+        return self.observations * s.probe_size + (s.steps + 1) * s.batch_size
+
+    @property
     def vectors(self) -> int:
-        """Vectors a hidden matrix is multiplied with in one direction, at most."""
-        return (self.settings.steps + 1) * (self.samples + self.settings.batch_size)
+        """By which the time is reckoned: those in one direction, and the batches of the other."""
+        return self.forward_vectors + (self.settings.steps + 1) * self.settings.batch_size
 
     @property
     def flops(self) -> float:
@@ -128,8 +146,8 @@ class LimitCost:
         needed = limit_bytes(
             s.particles,
             depth=s.depth,
-            forward_vectors=(s.steps + 1) * self.samples,
-            backward_vectors=(s.steps + 1) * (s.probe_size + s.batch_size),
+            forward_vectors=self.forward_vectors,
+            backward_vectors=self.backward_vectors,
             block=self.samples,
             block_layers=s.block_layers,
             itemsize=BYTES[s.precision],

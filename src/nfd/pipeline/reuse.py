@@ -28,7 +28,7 @@ class Part:
     identity: Mapping[str, Any]
 
 
-def origin_of(run: Callable, data: PreparedData, device: str) -> Origin:
+def origin_of(run: Callable[..., Any], data: PreparedData, device: str) -> Origin:
     """The origin of what ``run`` computes today from ``data`` on a kind of device, 'cpu' or 'cuda'."""
     return Origin(contents_digest(data), code.digest(run, load), device)
 

@@ -157,16 +157,19 @@ def limit_problem(
 ) -> LimitProblem:
     """The problem whose infinite-width limit belongs to an experiment's networks.
 
-    Its samples are the training samples followed by the test samples that are evaluated or probed.
+    Its samples are the training samples followed by the test samples that are evaluated or probed; it
+    is observed at the steps whose values are kept.
     """
     n_train, probed, seen = settings.train_size, settings.probe_size, settings.evaluation_size
     assert n_train is not None  # the configuration's check: a limit follows every sample
     data = data.subset(n_train, min(max(probed, seen), len(data.test_labels)))
     targets = np.concatenate([data.train_labels, data.test_labels])
+    batches = job_batches(settings, n_train)
+    assert isinstance(batches, np.ndarray)  # and that all networks get the same
     return LimitProblem(
         inputs=np.concatenate([data.train_inputs, data.test_inputs]),
         targets=as_values(targets, len(data.classes)),
-        batches=job_batches(settings, n_train),
+        batches=batches,
         depth=settings.depth,
         learning_rate=learning_rate,
         horizon=settings.horizon,
@@ -178,7 +181,8 @@ def limit_problem(
         trainable=settings.trainable,
         coupling=settings.coupling,
         evaluated=[*range(min(seen, n_train)), *range(n_train, len(targets))],
-        probes=n_train + np.arange(probed),
+        probes=range(n_train, n_train + probed),
+        observed_steps=log_spaced_steps(settings.steps, settings.log_points),
     )
 
 
@@ -216,11 +220,10 @@ def run_limit(
             dtype=DTYPES[settings.precision],
             noise_depth=settings.noise_depth,
         )
-        lost = _diverged(trajectory)
+        steps = np.asarray(problem.observed_steps)
         identity = _limit_identity(experiment, settings, rate, seed)
-        for step in log_spaced_steps(settings.steps, settings.log_points):
+        for step, diverged in zip(steps.tolist(), _diverged(trajectory, steps), strict=True):
             at = {**identity, "step": step}
-            diverged = bool(lost[: step + 1].any())
             for (split, metric), values in _limit_metrics(trajectory).items():
                 row = {"split": split, "metric": metric, "value": float(values[step])}
                 results.append({**at, **row, "diverged": diverged})
@@ -241,13 +244,16 @@ def _limit_state(
     return {"done": done, "results": results, "outputs": tensors}
 
 
-def _diverged(trajectory: LimitTrajectory) -> NDArray[np.bool_]:
-    """Whether the loss on the training or the test samples (K+1,) leaves all bounds, as a network's would."""
-    losses = np.stack([trajectory.train_losses, trajectory.test_losses])
+def _diverged(trajectory: LimitTrajectory, steps: NDArray[np.int_]) -> list[bool]:
+    """Whether, by each of ``steps``, the loss on the training or the test samples has left all bounds.
+
+    Looked for at those steps only, as a network's is; the first is step 0.
+    """
+    losses = np.stack([trajectory.train_losses, trajectory.test_losses])[:, steps]
     losses = losses[~np.isnan(losses[:, 0])]  # there may be no samples of a kind
     bound = DIVERGENCE_FACTOR * losses[:, 0].max()
-    kept: NDArray[np.bool_] = (losses <= bound).all(axis=0)
-    return ~kept
+    lost: NDArray[np.bool_] = ~(losses <= bound).all(axis=0)
+    return [bool(so_far) for so_far in np.logical_or.accumulate(lost)]
 
 
 def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:

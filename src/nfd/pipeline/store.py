@@ -148,7 +148,7 @@ class Store:
         rows = self.load(addresses)
         with atomic_path(path) as temporary:
             temporary.write_bytes(_as_parquet(rows, level=19))
-        return rows["address"].nunique()
+        return int(rows["address"].nunique())
 
     def import_from(self, path: str | Path) -> int:
         """Add the networks of an exported file that are not here; returns how many that are.
@@ -232,4 +232,5 @@ def _as_parquet(rows: pd.DataFrame, level: int) -> bytes:
         use_dictionary=[*texts, "learning_rate", "correction", "horizon", "step", "seed"],
         use_byte_stream_split=["value", "outputs.list.element"],
     )
-    return buffer.getvalue().to_pybytes()
+    packed: bytes = buffer.getvalue().to_pybytes()
+    return packed

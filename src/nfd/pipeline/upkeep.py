@@ -1,7 +1,7 @@
 """Looking after a store: what a configuration uses of it, and whether what it holds is true."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from nfd.data.prepared import PreparedData, load
-from nfd.pipeline.jobs import expand
+from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
 from nfd.pipeline.reuse import Part, Reuse, origin_of
 from nfd.pipeline.run import limit_parts, run_limit, run_training, training_parts
 from nfd.pipeline.settings import JobSettings, LimitSettings, TrainingSettings, as_argument
@@ -22,9 +22,20 @@ from nfd.pipeline.store import Store, address_of
 # last bits (1e-6 in float32 after a few steps), which training carries on.
 EXACT_WIDTH = 64
 TOLERANCE = 1e-4
-_RUNS = {
-    "network": (TrainingSettings, run_training, training_parts),
-    "limit": (LimitSettings, run_limit, limit_parts),
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of job: the type of its settings, what runs it, and its parts that are kept one by one."""
+
+    settings: type[JobSettings]
+    run: Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
+    parts_of: Callable[[Any], list[Part]]
+
+
+_KINDS = {
+    "network": _Kind(TrainingSettings, run_training, training_parts),
+    "limit": _Kind(LimitSettings, run_limit, limit_parts),
 }
 
 
@@ -35,10 +46,10 @@ def addresses_of(config: Mapping[str, Any]) -> set[str]:
     """
     data = load(Path("results") / config["preset"] / "data.npz")
     found = set()
-    for source, jobs in zip(_RUNS, expand(config), strict=True):
-        _, run, parts_of = _RUNS[source]
-        origins = [origin_of(run, data, device) for device in ("cpu", "cuda")]
-        parts = [part for job in jobs for part in parts_of(job.settings)]
+    both: tuple[Sequence[TrainingJob | LimitJob], ...] = expand(config)
+    for kind, jobs in zip(_KINDS.values(), both, strict=True):
+        origins = [origin_of(kind.run, data, device) for device in ("cpu", "cuda")]
+        parts = [part for job in jobs for part in kind.parts_of(job.settings)]
         found |= {address_of(o.of(asdict(part.settings))) for o in origins for part in parts}
     return found
 
@@ -65,13 +76,13 @@ def verify(
     candidates = []
     for path in paths:
         data = load(path)
-        for source, (kind, run, _) in _RUNS.items():
-            now = origin_of(run, data, device)
+        for source, kind in _KINDS.items():
+            now = origin_of(kind.run, data, device)
             rows = kept[kept["source"] == source]
             for address, text in rows[["address", "origin"]].drop_duplicates().to_numpy():
                 settings = json.loads(text)["settings"]
                 if now.of(settings) == text:
-                    job = kind.from_json(as_argument(settings))
+                    job = kind.settings.from_json(as_argument(settings))
                     candidates.append((address, source, job, data))
     order = np.random.default_rng(seed).permutation(len(candidates))[:sample]
     checks = []
@@ -84,10 +95,10 @@ def verify(
 def _made_again(
     source: str, settings: JobSettings, data: PreparedData, device: str
 ) -> pd.DataFrame:
-    _, run, parts_of = _RUNS[source]
-    parts: Sequence[Part] = parts_of(settings)
-    reuse = Reuse(Store("nowhere"), origin_of(run, data, device), parts)
-    return reuse.rows_of(*run("", settings, data, device=torch.device(device)))
+    kind = _KINDS[source]
+    parts = kind.parts_of(settings)
+    reuse = Reuse(Store("nowhere"), origin_of(kind.run, data, device), parts)
+    return reuse.rows_of(*kind.run("", settings, data, device=torch.device(device)))
 
 
 def _compared(

@@ -209,8 +209,8 @@ def _joined(
 def _observables(first: Run, second: Run) -> pd.DataFrame:
     shared = ["name", "statistic", "decides"]
     columns = [*OBSERVABLE, *shared, *MEASURED, "verdict"]
-    tables = [run.findings[columns] for run in (first, second)]
-    joined = _joined(*tables, OBSERVABLE, (first.name, second.name))
+    names = (first.name, second.name)
+    joined = _joined(first.findings[columns], second.findings[columns], OBSERVABLE, names)
     for name in shared:
         joined[name] = joined[f"{name}_2"].where(joined[f"{name}_1"].isna(), joined[f"{name}_1"])
     # As the claims are numbered by the runs, the second's own findings behind those in common.
@@ -244,16 +244,16 @@ def _compare_evidence(first: Run, second: Run) -> pd.DataFrame:
     nothing = pd.DataFrame(columns=list(COLUMNS), dtype=object)
     for figure in FIGURES:
         if figure in first.evidence or figure in second.evidence:
-            tables = [run.evidence.get(figure, nothing) for run in (first, second)]
-            names = tuple(f"{run.name}/{figure}.csv" for run in (first, second))
-            rows.append((figure, *_points(_joined(*_alike(*tables), POINT, names))))
+            one, other = (_as_text(run.evidence.get(figure, nothing)) for run in (first, second))
+            names = (f"{first.name}/{figure}.csv", f"{second.name}/{figure}.csv")
+            rows.append((figure, *_points(_joined(one, other, POINT, names))))
     columns = ["figure", "both", "equal", "first_only", "second_only", "largest_z", "share_notable"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _alike(*tables: pd.DataFrame) -> list[pd.DataFrame]:
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Keys as text, so that a column that is empty in one table can be joined with the other's."""
-    return [table.assign(**{name: table[name].astype(str) for name in POINT}) for table in tables]
+    return table.assign(**{name: table[name].astype(str) for name in POINT})
 
 
 def _points(joined: pd.DataFrame) -> tuple[int, int, int, int, float, float]:
@@ -263,8 +263,8 @@ def _points(joined: pd.DataFrame) -> tuple[int, int, int, int, float, float]:
     )
     z = both["z"].dropna().abs()
     share = (z > NOTABLE).mean() if len(z) else np.nan
-    only = [int((joined["found"] == side).sum()) for side in ("first only", "second only")]
-    return (len(both), int(equal.sum()), *only, z.max() if len(z) else np.nan, share)
+    first, second = (int((joined["found"] == side).sum()) for side in ("first only", "second only"))
+    return len(both), int(equal.sum()), first, second, z.max() if len(z) else np.nan, share
 
 
 # ------------------------------------------------------------------------------ what differs

@@ -112,7 +112,10 @@ def summarise(evidence: pd.DataFrame) -> list[FigureLine]:
     drawn_curve &= measured["ci_low"].isna()
     keys = ["quantity", "series", "source", "optimizer"]
     groups = measured[~drawn_curve].fillna(dict.fromkeys(keys, "")).groupby(keys, sort=False)
-    return [_line(*key, rows) for key, rows in groups]
+    return [
+        _line(quantity, series, source, optimizer, rows)
+        for (quantity, series, source, optimizer), rows in groups
+    ]
 
 
 def _line(

@@ -51,12 +51,9 @@ def parametrization_rows(names: Iterable[str]) -> list[dict[str, Any]]:
 def _parametrization_row(row: Parametrization) -> dict[str, Any]:
     described = row.describe()
     roles = []
-    for role, cell in described.items():
-        if role != "branch":
-            multiplier, sgd, adam = cell.split(" | ")
-            roles.append(
-                {"name": ROLE_NAMES[role], "multiplier": multiplier, "sgd": sgd, "adam": adam}
-            )
+    for role, name in ROLE_NAMES.items():
+        multiplier, sgd, adam = described[role].split(" | ")
+        roles.append({"name": name, "multiplier": multiplier, "sgd": sgd, "adam": adam})
     return {"name": row.name, "branch": described["branch"], "roles": roles}
 
 
@@ -126,13 +123,15 @@ def collect(
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as built-in types, which is what YAML can write."""
-    return json.loads(json.dumps(config))
+    plain: dict[str, Any] = json.loads(json.dumps(config))
+    return plain
 
 
 def render(content: Mapping[str, Any]) -> str:
     """The page as one HTML text, from what :func:`collect` returns."""
+    loader = PackageLoader("nfd.report")
     environment = Environment(
-        loader=PackageLoader("nfd.report"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -140,9 +139,7 @@ def render(content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(typeset=typeset, duration=duration, memory=memory)
-    style, script = (
-        environment.loader.get_source(environment, f"report.{kind}")[0] for kind in ("css", "js")
-    )
+    style, script = (loader.get_source(environment, f"report.{kind}")[0] for kind in ("css", "js"))
     claims: Sequence[ClaimSection] = content["claims"]
     counts = Counter(claim.verdict for claim in claims)
     costs: Sequence[Cost] = content["costs"]

@@ -130,7 +130,7 @@ def keep(run: str | Path, config: Mapping[str, Any], records: str | Path = RECOR
     run, records = Path(run), Path(records)
     _refuse_unfit(run, config)
     drawn = [f"{name}.{kind}" for name in drawn_figures(config) for kind in ("csv", "png")]
-    place = records / config["preset"]
+    place: Path = records / config["preset"]
     records.mkdir(parents=True, exist_ok=True)
     # Beside the records, not among them: git ignores what a killed command leaves there.
     with TemporaryDirectory(dir=records.parent, prefix=".record-") as folder:
@@ -170,7 +170,7 @@ def _refuse_unfit(run: Path, config: Mapping[str, Any]) -> None:
 def _refuse_code(run: Path, described: Mapping[str, Any]) -> None:
     versions = sorted(described["made_with"]["Code version"])
     for version in (*versions, described.get("judged_with", "unknown")):
-        if version == "unknown" or version.endswith("-dirty"):
+        if version.endswith("-dirty") or version.startswith(("unknown", "content-")):
             raise ReportError(
                 f"{run}: code version {version} is no commit; commit the code and make the results anew"
             )

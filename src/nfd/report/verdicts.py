@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nfd.claims.rules import CANNOT_SHOW, INCONCLUSIVE
 from nfd.report.findings import ClaimSection, Finding, read_claims
 from nfd.report.record import CLAIMS_TABLE, read_description
 
@@ -34,7 +35,12 @@ def _recorded(folder: Path) -> Recorded:
 
 def _cell(claim: ClaimSection, folder: str) -> str:
     finding = claim.headline
+    if finding is None:
+        return claim.verdict
     verdict = f"[{claim.verdict}]({folder}/{finding.figure}.png)"
+    unseen = any(CANNOT_SHOW in found.note for found in claim.deciding)
+    if claim.verdict == INCONCLUSIVE and unseen:
+        verdict += f": {CANNOT_SHOW}"
     return f"{verdict}<br>{_estimate(finding)}" if _estimate(finding) else verdict
 
 
@@ -78,12 +84,12 @@ def findings_table(claim: ClaimSection) -> str:
     return "\n".join(lines)
 
 
-def between_markers(text: str, content: str) -> str:
-    """``text`` with what stands between BEGIN and END replaced. Raises ValueError without them."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"the text needs the lines {BEGIN!r} and {END!r}, once and in this order")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{rest.split(END)[1]}"
+def between_markers(text: str, content: str, begin: str = BEGIN, end: str = END) -> str:
+    """``text`` with what stands between the two lines replaced. Raises ValueError without them."""
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"the text needs the lines {begin!r} and {end!r}, once and in this order")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{content}\n\n{end}{rest.split(end)[1]}"
 
 
 def claims_appendix(records: Iterable[Recorded]) -> str:

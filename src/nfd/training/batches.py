@@ -33,7 +33,8 @@ def as_values(targets: np.ndarray, outputs: int) -> np.ndarray:
         return targets
     if targets.size and not 0 <= targets.min() <= targets.max() < outputs:
         raise ValueError(f"targets: class ids must lie in 0..{outputs - 1}")
-    return np.eye(outputs)[targets]
+    one_hot: np.ndarray = np.eye(outputs)[targets]
+    return one_hot
 
 
 def draw_batches(

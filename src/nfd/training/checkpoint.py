@@ -75,7 +75,8 @@ class Checkpoint:
         """The state saved last by a job of the same key; None if there is none that can be used."""
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
-            key, state = saved["key"], saved["state"]
+            key = saved["key"]
+            state: State = saved["state"]
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged file can raise nearly anything

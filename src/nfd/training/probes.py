@@ -1,58 +1,25 @@
 """The observables: how features change, where the change comes from, and how weights couple to it.
 
 Each probe looks at the probe samples of a stack in training. A new one is a class and its name in
-``PROBES``; it sees a :class:`Snapshot` and knows of no trainer. The symbols are those of docs/theory.md:
+``PROBES``; it sees a :class:`nfd.training.snapshot.Snapshot` and knows of no trainer. torch is imported
+when a probe measures, for a configuration needs only the names. The symbols are those of docs/theory.md:
 z is what a matrix multiplies (h_{l-1} for the first internal layer, phi for the last), W^0 its initial
 value, k the step.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from math import sqrt
-from typing import Protocol
+from math import nan, sqrt
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
-
-from nfd.network.losses import Loss
 from nfd.network.roles import Role
-from nfd.network.stack import LayerGradient, Stack, Trace
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-@dataclass
-class Snapshot:
-    """A stack at one step, and the samples that probes look at.
-
-    ``members``: which network stands in each slot; ``inputs`` (P, d), ``targets`` (P, C).
-    """
-
-    stack: Stack
-    members: tuple[int, ...]
-    inputs: Tensor
-    targets: Tensor
-    loss: Loss
-
-    @cached_property
-    def _passed(self) -> tuple[Tensor, Trace]:
-        x = self.inputs.expand(self.stack.members, *self.inputs.shape)
-        trace = Trace(self.stack, len(self.inputs))
-        return self.stack.forward(x, trace), trace
-
-    @property
-    def outputs(self) -> Tensor:
-        """f (members, P, C)."""
-        return self._passed[0]
-
-    @property
-    def trace(self) -> Trace:
-        """Features of the samples; the next snapshot has its own."""
-        return self._passed[1]
-
-    @property
-    def chi(self) -> Tensor:
-        """d loss / d f (members, P, C)."""
-        return self.loss.value_and_chi(self.outputs, self.targets)[1]
+    from nfd.network.stack import LayerGradient, Stack, Trace
+    from nfd.training.snapshot import Snapshot
 
 
 class Probe(Protocol):
@@ -72,10 +39,9 @@ def _rms(x: Tensor) -> Tensor:
     return x.flatten(1).square().mean(1).sqrt()
 
 
-def _slots(first: tuple[int, ...], now: Snapshot) -> Tensor:
+def _slots(first: tuple[int, ...], now: Snapshot) -> list[int]:
     """Where the members of ``now`` stood among the ``first`` ones, before others were dropped."""
-    slots = [first.index(member) for member in now.members]
-    return torch.tensor(slots, dtype=torch.long, device=now.stack.device)
+    return [first.index(member) for member in now.members]
 
 
 class Outputs:
@@ -95,7 +61,7 @@ class OutputChange:
         self.members, self.initial = start.members, start.outputs
 
     def measure(self, now: Snapshot) -> dict[str, Tensor]:
-        initial = self.initial.index_select(0, _slots(self.members, now))
+        initial = self.initial[_slots(self.members, now)]
         return {"output_change": _rms(now.outputs - initial)}
 
 
@@ -117,14 +83,14 @@ class FeatureChange:
         stack, a, trace = now.stack, now.stack.architecture, now.trace
         start = _slots(self.members, now)
         squares: dict[str, Tensor] = {}
-        streams = {role: torch.zeros_like(trace.final) for role in a.hidden_roles}
+        streams = {role: trace.final.new_zeros(trace.final.shape) for role in a.hidden_roles}
         everyone = range(stack.members)
         for layer in range(a.depth):
             weight_0 = {role: stack.initial(role, layer, everyone) for role in a.hidden_roles}
             for role in a.hidden_roles:
                 z, z_0 = self._input(role, trace, layer), self._input(role, self.initial, layer)
                 own = _product(stack.weights[role][layer] - weight_0[role], z)
-                inherited = _product(weight_0[role], z - z_0.index_select(0, start))
+                inherited = _product(weight_0[role], z - z_0[start])
                 if role == "hidden_2":
                     streams[role] += own
                 else:
@@ -140,16 +106,16 @@ class FeatureChange:
         return values | {f"stream_change_{role[-1]}": _rms(s) for role, s in streams.items()}
 
     def _input(self, role: Role, trace: Trace, layer: int) -> Tensor:
-        return trace.stream[layer] if role == "hidden_1" else trace.phi[layer]
+        return trace.entering(layer) if role == "hidden_1" else trace.phi[layer]
 
 
 def _product(weight: Tensor, z: Tensor) -> Tensor:
-    return torch.bmm(z, weight.transpose(1, 2))
+    return z.bmm(weight.transpose(1, 2))
 
 
 def _branches(stack: Stack) -> Tensor:
     factors = [stack.architecture.branch_factor(scales) for scales in stack.scales]
-    return torch.tensor(factors, dtype=stack.dtype, device=stack.device)
+    return stack.column(factors).flatten()
 
 
 class WeightCoupling:
@@ -166,6 +132,8 @@ class WeightCoupling:
             raise ValueError("probes: 'coupling' is defined for one-layer blocks (block_layers 1)")
 
     def measure(self, now: Snapshot) -> dict[str, Tensor]:
+        import torch
+
         stack = now.stack
         products: list[Tensor] = []
         everyone = range(stack.members)
@@ -191,12 +159,14 @@ class Kernel:
         pass
 
     def measure(self, now: Snapshot) -> dict[str, Tensor]:
+        import torch
+
         h = now.trace.final.double() / sqrt(now.stack.architecture.width)
         kernel = h @ h.mT
         # A diverged member must not stop the others, and eigvalsh raises where a number is missing.
         finite = kernel.isfinite().flatten(1).all(1)
         least = torch.linalg.eigvalsh(kernel.where(finite.view(-1, 1, 1), 0.0))[:, 0]
-        return {"kernel_min_eigenvalue": least.where(finite, torch.nan)}
+        return {"kernel_min_eigenvalue": least.where(finite, nan)}
 
 
 PROBES: Mapping[str, type[Probe]] = {

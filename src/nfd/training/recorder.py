@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfd.training.probes import PROBES, Snapshot
+from nfd.training.probes import PROBES, Probe
+from nfd.training.snapshot import Snapshot
 from nfd.training.trainer import Trainer
 
 # A member has diverged when a loss is not finite or exceeds this many times its loss at step 0.
@@ -20,8 +21,10 @@ class Recorder:
 
     def __init__(self, trainer: Trainer, probes: Sequence[str]) -> None:
         self.trainer = trainer
-        start = self._snapshot() if probes else None
-        self.probes = [PROBES[name](start) for name in probes]
+        self.probes: list[Probe] = []
+        if probes:
+            start = self._snapshot()
+            self.probes = [PROBES[name](start) for name in probes]
         self.rows: list[dict[str, Any]] = []
         self.outputs: dict[tuple[int, int], Tensor] = {}
         self.last: dict[int, dict[tuple[str, str], float]] = {}
@@ -76,7 +79,9 @@ class Recorder:
 
     def _snapshot(self) -> Snapshot:
         trainer = self.trainer
-        return Snapshot(trainer.stack, tuple(trainer.alive), *trainer.probe, trainer.loss)
+        assert trainer.probe is not None  # train() refuses probes without samples
+        inputs, targets = trainer.probe
+        return Snapshot(trainer.stack, tuple(trainer.alive), inputs, targets, trainer.loss)
 
     def _measure_probes(self) -> dict[tuple[str, str], Tensor]:
         """One number per member goes to the rows; what is more than a number is kept as outputs."""

@@ -89,6 +89,7 @@ def train(
         if checkpoint:
             checkpoint.offer(lambda: {"done": vars(done), "part": recorder.state()})
 
+    trainer: Trainer | None = None
     while done.members < len(members):
         stacked = members[done.members : done.members + done.together]
         try:
@@ -120,16 +121,21 @@ def train(
     return TrainingResult(list(members), done.rows, outputs, perf_counter() - start)
 
 
+# What recorders hold: rows of results, and outputs by member and step.
+Rows = list[dict[str, Any]]
+Outputs = dict[tuple[int, int], Tensor]
+
+
 @dataclass
 class _Finished:
     """What the first ``members`` members have yielded; the next ``together`` are stacked next."""
 
     together: int
     members: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    outputs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    rows: Rows = field(default_factory=list)
+    outputs: Outputs = field(default_factory=dict)
 
-    def add(self, stacked: Sequence[Member], rows: list, outputs: dict) -> None:
+    def add(self, stacked: Sequence[Member], rows: Rows, outputs: Outputs) -> None:
         first = self.members
         self.rows += [{**row, "member": row["member"] + first} for row in rows]
         self.outputs |= {(member + first, step): f for (member, step), f in outputs.items()}
@@ -142,7 +148,7 @@ def _train_together(
     probes: Sequence[str],
     after_steps: Callable[[Recorder, int], None],
     state: Mapping[str, Any] | None,
-) -> tuple[list[dict[str, Any]], dict[tuple[int, int], Tensor]]:
+) -> tuple[Rows, Outputs]:
     """Rows and outputs of one stack, from the beginning or from where ``state`` was saved."""
     outside = [step for step in log_steps if not 0 <= step <= trainer.steps]
     if outside:

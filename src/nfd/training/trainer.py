@@ -7,6 +7,7 @@ whose loss leaves all bounds is dropped from the stack and stops nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from math import isfinite
 from typing import Any
@@ -19,7 +20,7 @@ from nfd.choices import check_choice
 from nfd.network.architecture import COUPLINGS, Architecture
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import PARAMETRIZATIONS
-from nfd.network.roles import ROLES, Role
+from nfd.network.roles import ROLES
 from nfd.network.stack import Stack, Trace
 from nfd.training.batches import TrainingData, as_values
 from nfd.training.optimizers import OPTIMIZERS
@@ -37,7 +38,7 @@ class Member:
     learning_rate: float
     seed: int
     coupling: str = "standard"
-    trainable: tuple[Role, ...] = ROLES
+    trainable: tuple[str, ...] = ROLES
     correction: float = 0.5
 
     def __post_init__(self) -> None:
@@ -96,13 +97,15 @@ class Trainer:
     def _load(self, data: TrainingData, ordered: Sequence[Member]) -> None:
         """Put samples and batch order on the device, so that a step moves nothing."""
         seeds = sorted({m.seed for m in ordered})
-        shared = not isinstance(data.batches, Mapping)
-        lacking = [] if shared else [seed for seed in seeds if seed not in data.batches]
-        if lacking:
-            raise ValueError(f"batches: none given for seed {lacking[0]}")
-        order = [data.batches] if shared else [data.batches[seed] for seed in seeds]
-        self.order = torch.as_tensor(np.stack(order), device=self.stack.device)
-        slots = [0 if shared else seeds.index(m.seed) for m in ordered]
+        if isinstance(data.batches, Mapping):
+            lacking = [seed for seed in seeds if seed not in data.batches]
+            if lacking:
+                raise ValueError(f"batches: none given for seed {lacking[0]}")
+            order = np.stack([data.batches[seed] for seed in seeds])
+            slots = [seeds.index(m.seed) for m in ordered]
+        else:
+            order, slots = np.asarray(data.batches)[None], [0] * len(ordered)
+        self.order = torch.as_tensor(order, device=self.stack.device)
         self.order_of = torch.tensor(slots, device=self.stack.device)
         self.steps, self.batch_size = self.order.shape[1:]
         self.inputs, self.targets = self.place(data.inputs, data.targets)
@@ -117,8 +120,8 @@ class Trainer:
         inputs, d = np.asarray(inputs), self.architecture.input_dim
         if inputs.shape[1] != d:
             raise ValueError(f"inputs: {inputs.shape[1]} columns for input_dim {d}")
-        where = {"device": self.stack.device, "dtype": self.stack.dtype}
-        return torch.as_tensor(inputs, **where), torch.as_tensor(values, **where)
+        where = partial(torch.as_tensor, device=self.stack.device, dtype=self.stack.dtype)
+        return where(inputs), where(values)
 
     def advance(self) -> None:
         """One optimizer step for every member; no synchronisation with the host."""
@@ -134,7 +137,7 @@ class Trainer:
         """Mean loss and accuracy (members,) over the samples (N, d), (N, C)."""
         loss = torch.zeros(self.stack.members, dtype=self.stack.dtype, device=self.stack.device)
         hits = torch.zeros_like(loss)
-        for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
+        for x, y in zip(torch.split(inputs, chunk), torch.split(targets, chunk), strict=True):
             f = self.stack.forward(self.expand(x))
             loss += self.loss.value_and_chi(f, y)[0].sum(1)
             hits += (f.argmax(-1) == y.argmax(-1)).sum(1)

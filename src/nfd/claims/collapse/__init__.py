@@ -34,7 +34,7 @@ FAMILY = Family(
             "deeper-is-better",
             "With the correction deeper networks reach a lower loss than depth_mup's, each at its own best "
             "learning rate.",
-            ("deeper_is_better",),
+            ("deeper_is_better", "depth_transfer_2"),
         ),
     ),
 )

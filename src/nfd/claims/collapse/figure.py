@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -83,7 +82,7 @@ def _drift_panel(axes: Axes, table: pd.DataFrame) -> None:
     linear_y(axes, "log₂ rate per log₂ depth")
     for row, points in lines_of(table):
         draw_line(axes, points, "correction", mark_of(row))
-    exponents = np.sort(table["correction"].unique())
+    exponents = sorted(table["correction"].unique())
     fix_ticks(axes, "x", exponents, [exponent_text(value) for value in exponents])
     axes.set_xlabel("exponent p of the correction")
     axes.margins(x=0.15)

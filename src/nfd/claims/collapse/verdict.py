@@ -1,28 +1,33 @@
 """Where does the learned change of a two-layer block go (C9), and does the correction help (C11, C12)?"""
 
-from nfd.claims.rates import CORRECTED, other_lines, transfer_findings
+from nfd.claims.rates import CORRECTED, drift_control, other_lines, transfer_findings
 from nfd.claims.rules import (
-    NO_GAIN,
+    NEGATIVE,
+    POSITIVE,
     Finding,
     Frames,
     Rule,
     above,
     diverged,
     finding,
+    gated,
     notes,
     pick_row,
     window_of,
     within,
 )
+from nfd.claims.two_layers import NO_ADVANTAGE, W2_ALONE, freezing_costs, w1_alone
 
 # Exponents of feature changes: 0 and -1/2 are told apart, with finite-depth corrections allowed for.
 EXPONENT = 0.15
 COLLAPSE = -0.5
-# Advantage in log loss below which deeper is not better: 1 %.
-NO_ADVANTAGE = 0.01
+# Halfway between the drift 0 that 'own change of order one' predicts for W1 alone and coherent reuse's -1/2.
+W1_DRIFT = 0.25
 COLLAPSES = within(COLLAPSE - EXPONENT, COLLAPSE + EXPONENT, "falls as L^-1/2")
 OF_ORDER_ONE = within(-EXPONENT, EXPONENT, "neither falls nor grows with depth")
-DEEPER_IS_BETTER = above(0.0, "deeper networks reach lower loss", NO_GAIN)
+W1_TRANSFERS = within(-W1_DRIFT, W1_DRIFT, "the correction is what W1 needs")
+W2_STAYS = within(-W1_DRIFT, W1_DRIFT, "a layer that needs no correction does not drift")
+DEEPER_IS_BETTER = above(0.0, "deeper networks reach lower loss")
 HAS_ADVANTAGE = above(0.0, "lower loss than depth_mup", NO_ADVANTAGE)
 
 
@@ -35,6 +40,7 @@ def _change_over_depth(
     *,
     decides: bool = False,
     note: str = "",
+    control: str = "",
 ) -> Finding:
     figure = "internal_collapse"
     frame = frames[figure]
@@ -45,8 +51,9 @@ def _change_over_depth(
         figure,
         pick_row(frame, f"{metric}_slope", ("width",), **line),
         rule,
-        f"{series}: {observable}",
+        f"control, {series}: {observable}" if control else f"{series}: {observable}",
         "exponent in L, last step",
+        control=control,
         decides=decides,
         note=notes(window_of(frame, metric, "depth", **line), note),
         absent=f"three depths of {series}",
@@ -60,15 +67,23 @@ def internal_collapse(frames: Frames) -> list[Finding]:
     )
     coherent = "weights that are reused add coherently over blocks; see the decoupled networks"
     series = "depth_mup"
+    # What reaches the layer from below keeps its size: the statistic tells an exponent 0 from -1/2.
+    inherited = _change_over_depth(
+        frames,
+        "inherited_change_1",
+        series,
+        OF_ORDER_ONE,
+        "inherited change, layer 1",
+        control=NEGATIVE,
+    )
+    own = _change_over_depth(
+        frames, "own_change_1", series, COLLAPSES, "own learned change, layer 1", decides=True
+    )
     return [
-        _change_over_depth(
-            frames, "own_change_1", series, COLLAPSES, "own learned change, layer 1", decides=True
-        ),
+        gated(own, [inherited]),
+        inherited,
         _change_over_depth(
             frames, "own_change_2", series, OF_ORDER_ONE, "own learned change, layer 2", note=both
-        ),
-        _change_over_depth(
-            frames, "inherited_change_1", series, OF_ORDER_ONE, "inherited change, layer 1"
         ),
         _change_over_depth(
             frames, "inherited_change_2", series, OF_ORDER_ONE, "inherited change, layer 2"
@@ -91,16 +106,40 @@ def internal_collapse(frames: Frames) -> list[Finding]:
 
 def correction_restores(frames: Frames) -> list[Finding]:
     """Whether the corrected rate keeps the first layer's change and transfers; every exponent p (C11)."""
+    transfer = "depth_transfer_2"
+    collapses = _change_over_depth(
+        frames,
+        "own_change_1",
+        "depth_mup",
+        COLLAPSES,
+        "own learned change, layer 1",
+        control=POSITIVE,
+    )
+    own = _change_over_depth(
+        frames, "own_change_1", CORRECTED, OF_ORDER_ONE, "own learned change, layer 1", decides=True
+    )
+    w2_alone = drift_control(frames, transfer, "depth", W2_ALONE, NEGATIVE, W2_STAYS)
+    alone = w1_alone(
+        frames, W1_TRANSFERS, "W1 trained alone: best learning rate over depth", decides=True
+    )
+    matters = freezing_costs(frames)
+    drift, regret = transfer_findings(frames, transfer, "depth", CORRECTED, decides=True)
     findings = [
+        gated(own, [collapses]),
+        gated(alone, [w2_alone]),
+        gated(drift, [matters]),
+        regret,
+        collapses,
+        w2_alone,
+        matters,
         _change_over_depth(
             frames,
-            "own_change_1",
+            "inherited_change_1",
             CORRECTED,
             OF_ORDER_ONE,
-            "own learned change, layer 1",
-            decides=True,
+            "inherited change, layer 1",
+            note="with the own change it makes the total, which grows where this does",
         ),
-        *transfer_findings(frames, "depth_transfer_2", "depth", CORRECTED, decides=True),
         _change_over_depth(
             frames,
             "stream_change_1",
@@ -133,6 +172,7 @@ def deeper_is_better(frames: Frames) -> list[Finding]:
     """Best losses against depth_mup's, and each one's gain from depth (C12)."""
     figure = "deeper_is_better"
     frame = frames[figure]
+    matters = freezing_costs(frames)
     findings = []
     for series, decides in ((CORRECTED, True), ("complete_p", False)):
         line = {"series": series, "optimizer": "sgd"}
@@ -141,18 +181,19 @@ def deeper_is_better(frames: Frames) -> list[Finding]:
             continue
         where = "" if row is None else f"at L = {row['depth']:g}"
         lost = notes(diverged(frame, **line), diverged(frame, series="depth_mup", optimizer="sgd"))
+        best = finding(
+            frames,
+            figure,
+            row,
+            HAS_ADVANTAGE,
+            f"{series}: best training loss at the largest depth",
+            "log(depth_mup's best loss / its best loss), paired by seed",
+            decides=decides,
+            note=notes(where, lost),
+            absent=f"depth_mup and {series} at a common depth",
+        )
         findings += [
-            finding(
-                frames,
-                figure,
-                row,
-                HAS_ADVANTAGE,
-                f"{series}: best training loss at the largest depth",
-                "log(depth_mup's best loss / its best loss), paired by seed",
-                decides=decides,
-                note=notes(where, lost),
-                absent=f"depth_mup and {series} at a common depth",
-            ),
+            gated(best, [matters]) if decides else best,
             finding(
                 frames,
                 figure,
@@ -163,6 +204,7 @@ def deeper_is_better(frames: Frames) -> list[Finding]:
                 absent=f"depth_mup and {series} at common depths",
             ),
         ]
+    findings.append(matters)
     for series in (CORRECTED, "depth_mup"):
         findings.append(
             finding(

@@ -23,6 +23,7 @@ for fluctuation_over_width, there relative to the limit's output change at the l
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ class _Outputs:
         # If limits were run with several numbers of particles, the most are the limit.
         self.particles = int(limits["width"].max())
         # (source, coupling, step, width, depth) -> seed -> outputs
-        self.vectors: dict[tuple, dict[int, np.ndarray]] = {}
+        self.vectors: dict[tuple[Any, ...], dict[int, np.ndarray]] = {}
         rows = pd.concat([networks, limits])
         names = ["source", "coupling", "step", "width", "depth", "seed", "vector"]
         check_once(rows, *names[:-1])
@@ -107,7 +108,7 @@ class _Outputs:
             for cell, seeds in self.vectors.items()
             if cell[:3] == (source, coupling, self.last) and len(seeds) >= 2
         ]
-        found = {pick(*shape) for shape in shapes} - {None}
+        found = {size for shape in shapes if (size := pick(*shape)) is not None}
         return np.array(sorted(found), dtype=int)
 
     def sample(
@@ -239,11 +240,14 @@ def _add_loglog(
 
 def _extrapolated(
     runs: _Outputs, source: str, coupling: str, width: int
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
-    """Outputs extrapolated to infinite depth, (seeds, entries), their change, and the depths used."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs extrapolated to infinite depth, (seeds, entries), their change, and the depths used.
+
+    No seeds where there are fewer than two depths.
+    """
     depths = runs.depths(source, coupling, width)
     if len(depths) < 2:
-        return None, None, depths
+        return np.empty((0, 0)), np.empty((0, 0)), depths
     pair = [(width, int(depth)) for depth in depths[-2:]]
     weights = extrapolation_weights(depths[-2:].astype(float))
     last = np.tensordot(runs.sample(source, coupling, runs.last, pair), weights, (1, 0))
@@ -255,7 +259,7 @@ def _add_over_depth(rows: Rows, runs: _Outputs, couplings: tuple[str, str]) -> N
     """Errors over depth against the limit extrapolated to infinite depth."""
     network, limit = couplings
     target, change, _ = _extrapolated(runs, "limit", limit, runs.particles)
-    if target is None or not len(target):
+    if not len(target):
         return
     scale = _power(change)
 
@@ -326,7 +330,7 @@ def _add_nearer(rows: Rows, runs: _Outputs) -> None:
     networks, _, _ = _extrapolated(runs, "network", "standard", runs.widest)
     nfd, _, _ = _extrapolated(runs, "limit", "decoupled", runs.particles)
     coupled, change, _ = _extrapolated(runs, "limit", "standard", runs.particles)
-    if any(sample is None or not len(sample) for sample in (networks, nfd, coupled)):
+    if not all(len(sample) for sample in (networks, nfd, coupled)):
         return
     scale = _power(change)
 
@@ -335,5 +339,13 @@ def _add_nearer(rows: Rows, runs: _Outputs) -> None:
 
     found = jackknife_interval(nearer, networks, nfd, coupled)
     columns = {"series": "NFD minus coupled limit", "coupling": "standard", "split": "probe"}
-    columns |= {"width": runs.widest, "step": runs.last, "source": "fit"}
-    rows.add("squared_error_difference", runs.keys, found, len(networks), **columns)
+    sizes = {"width": runs.widest, "step": runs.last}
+    rows.add(
+        "squared_error_difference",
+        runs.keys,
+        found,
+        len(networks),
+        **columns,
+        **sizes,
+        source="fit",
+    )

@@ -1,6 +1,5 @@
 """Finite networks against the two limits, drawn (claim C3)."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +21,7 @@ from nfd.drawing.lines import (
 from nfd.drawing.names import decimals, interval_text
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import add_note, dots, steps_panel
-from nfd.drawing.style import FAINT, INK, colour_of, mark_of, ramp_of
+from nfd.drawing.style import FAINT, INK, Ramp, colour_of, mark_of, ramp_of
 from nfd.evidence.table import pick, pick_measured, usable
 
 
@@ -127,7 +126,7 @@ def _errors(table: pd.DataFrame, size: str) -> pd.DataFrame:
 
 
 def _bias_panel(
-    axes: Axes, table: pd.DataFrame, label: str, x: str, ramp: Mapping | None = None
+    axes: Axes, table: pd.DataFrame, label: str, x: str, ramp: Ramp | None = None
 ) -> None:
     """Errors over a size with their fits and noise floors; colour by depth if there is a ramp."""
     log_y(axes, label)
@@ -164,8 +163,8 @@ def _infinite_depth(axes: Axes, table: pd.DataFrame, deepest: float) -> None:
         colour = INK if row["source"] == "limit" else colour_of(row)
         mark = replace(mark_of(row), colour=colour, filled=row["coupling"] == "standard")
         draw_line(axes, point.assign(depth=place), "depth", mark)
-    depths, texts = axes.xaxis.get_major_locator().locs, axes.xaxis.get_major_formatter().seq
-    fix_ticks(axes, "x", [*depths, place], [*texts, "∞"])
+    depths, formatter = axes.xaxis.get_major_locator()(), axes.xaxis.get_major_formatter()
+    fix_ticks(axes, "x", [*depths, place], [*formatter.format_ticks(list(depths)), "∞"])
     axes.set_xlim(right=place * 1.4)
 
 
@@ -180,7 +179,7 @@ def _slopes_note(table: pd.DataFrame, quantity: str) -> str:
 
 
 def _fluctuation_panel(
-    axes: Axes, table: pd.DataFrame, label: str, x: str, ramp: Mapping | None = None
+    axes: Axes, table: pd.DataFrame, label: str, x: str, ramp: Ramp | None = None
 ) -> None:
     """What single networks differ by; with a ramp coloured by depth, with fits over the width."""
     log_y(axes, label)
@@ -193,7 +192,7 @@ def _fluctuation_panel(
         draw_measured_and_fit(axes, points, x, mark)
 
 
-def _limit_losses(losses: pd.DataFrame, ramp: Mapping) -> list[Panel]:
+def _limit_losses(losses: pd.DataFrame, ramp: Ramp) -> list[Panel]:
     """Training curves beside those of the limit, and the last losses over depth."""
     draw = partial(steps_panel, label="training loss", size="depth", ramp=ramp)
     last = losses[losses["step"] == losses["step"].max()]

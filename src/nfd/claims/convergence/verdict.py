@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 import pandas as pd
 
@@ -27,7 +28,7 @@ CONVERGES = Rule(
     "the networks are significantly nearer to the coupled limit",
     (-inf, LIMIT_ERROR),
     ((LIMIT_ERROR, inf),),
-    Condition((0.0, inf), Effect.NEEDED_TO_CONTRADICT),
+    (Condition((0.0, inf), Effect.NEEDED_TO_CONTRADICT),),
 )
 CLOSE = below(LIMIT_ERROR, "no distance to speak of")
 
@@ -101,7 +102,7 @@ def _nfd_error(
     )
 
 
-def _depth_rate(frames: Frames, figure: str, series: Mapping[str, object]) -> Finding:
+def _depth_rate(frames: Frames, figure: str, series: Mapping[str, Any]) -> Finding:
     frame = frames[figure]
     return finding(
         frames,

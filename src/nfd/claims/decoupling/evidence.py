@@ -22,6 +22,8 @@ gia_restoration
 """
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +72,11 @@ def gia_restoration(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.D
     return rows.frame()
 
 
-def _stack(frame: pd.DataFrame, axis: str) -> tuple[np.ndarray, dict[tuple, np.ndarray]]:
+# Outputs of networks by coupling, value of an axis, step and seed.
+Vectors = dict[tuple[Any, ...], np.ndarray]
+
+
+def _stack(frame: pd.DataFrame, axis: str) -> tuple[np.ndarray, Vectors]:
     """Values of ``axis`` and the vectors of one line by (coupling, axis value, step, seed)."""
     check_once(frame, "coupling", axis, "step", "seed")
     keys = zip(frame["coupling"], frame[axis], frame["step"], frame["seed"], strict=True)
@@ -112,9 +118,9 @@ def _add_output_gaps(
         _add_mean_gap(rows, network, np.array(kept), rates, gap, change, columns)
 
 
-def _paired_seeds(vector: dict[tuple, np.ndarray], depths: np.ndarray, step: int) -> dict:
+def _paired_seeds(vector: Vectors, depths: np.ndarray, step: int) -> dict[int, set[int]]:
     """By depth, the seeds with standard (also at step 0) and decoupled outputs at ``step``."""
-    found = {depth: set() for depth in depths}
+    found: dict[int, set[int]] = {depth: set() for depth in depths}
     for coupling, depth, at, seed in vector:
         twin = ("decoupled", depth, step, seed) in vector
         if (
@@ -236,10 +242,10 @@ def _add_first_step(rows: Rows, depths: np.ndarray, activation: str, horizon: fl
     columns = {"source": "closed_form", "parametrization": "depth_mup", "step": 1, "depth": depths}
 
     def change(coupling: str, *roles: str) -> np.ndarray:
-        settings = {"activation": activation, "coupling": coupling, "trainable": roles}
-        return np.array(
-            [first_step_response(depth=float(L), horizon=horizon, **settings) for L in depths]
+        response = partial(
+            first_step_response, activation=activation, coupling=coupling, trainable=roles
         )
+        return np.array([response(depth=float(L), horizon=horizon) for L in depths])
 
     for role in ("hidden", "input"):
         for coupling in ("standard", "decoupled"):

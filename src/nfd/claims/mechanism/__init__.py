@@ -28,13 +28,14 @@ FAMILY = Family(
         Claim(
             "C6",
             "coupling-at-init",
-            "At initialisation that coupling is O(1/n), uniformly in depth.",
+            "At initialisation that coupling is O(1/n), uniformly in depth (a check of the construction).",
             ("coupling_at_init",),
         ),
         Claim(
             "C13",
             "nondegenerate",
-            "The least eigenvalue of the feature covariance stays away from 0 during training.",
+            "The least eigenvalue of the feature covariance stays away from 0 during training (a check of "
+            "the construction unless training moves it).",
             ("kernel_spectrum",),
         ),
     ),

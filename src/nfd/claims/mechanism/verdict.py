@@ -1,15 +1,20 @@
 """Does the coupling vanish (C5, C6), and does the kernel stay away from singular (C13)?"""
 
 import numpy as np
+import pandas as pd
 
+from nfd.claims.mechanism import reuse
 from nfd.claims.rules import (
     FIRST_ORDER_RATE,
+    POSITIVE,
     Finding,
     Frames,
     above,
     below,
     finding,
+    gated,
     notes,
+    outside,
     pick_row,
     problem_of,
     rows_of,
@@ -23,52 +28,101 @@ HIGHER_ORDER = -0.25
 UNIFORM = 0.1
 # Fraction of its initial value that the least eigenvalue must keep: it loses less than a decade.
 EIGENVALUE = 0.1
+# A kernel that training has moved by less than a tenth shows nothing about a tenfold drop.
+MOVED = 0.1
 OF_HIGHER_ORDER = below(HIGHER_ORDER, "vanishes with depth")
 UNIFORM_IN_DEPTH = below(UNIFORM, "does not grow with depth")
 STAYS_AWAY = above(EIGENVALUE, "the least eigenvalue keeps its order of magnitude")
+MOVES = outside(1 - MOVED, 1 + MOVED, "training moves the kernel")
 
 
 def vanishing_mechanism(frames: Frames) -> list[Finding]:
-    """How the coupling that training creates depends on depth, summed and per layer (C5)."""
+    """How the coupling that training creates depends on depth, per layer and summed (C5).
+
+    Both readings decide, since a version of the paper states each: the coupling of a matrix (the first) and
+    its sum over depth (the later ones).
+    """
     figure = "vanishing_mechanism"
     frame = frames[figure]
-    findings = []
-    for metric, observable in (
-        ("coupling_accumulated", "coupling accumulated over depth"),
-        ("coupling_layer", "coupling per layer"),
-    ):
-        quantity = f"{metric}_created"
-        rows = {
-            "networks": pick_row(frame, f"{quantity}_slope", series="depth_mup", optimizer="sgd"),
-            "limit": pick_row(
-                frame, f"{quantity}_slope", series="depth_mup, limit", optimizer="sgd"
-            ),
-        }
-        # What enters the dynamics is the sum over layers: it decides, on networks if they can.
-        network_usable = not problem_of(rows["networks"], figure, frame, "-")
-        limit_usable = not problem_of(rows["limit"], figure, frame, "-")
-        deciding = "limit" if limit_usable and not network_usable else "networks"
-        for where, row in rows.items():
-            series = "depth_mup" if where == "networks" else "depth_mup, limit"
-            findings.append(
-                finding(
-                    frames,
-                    figure,
-                    row,
-                    OF_HIGHER_ORDER,
-                    f"{observable}, {where}",
-                    "exponent in L of the coupling that training created (rms), last step",
-                    decides=metric == "coupling_accumulated" and where == deciding,
-                    note=notes(
-                        window_of(frame, quantity, "depth", series=series),
-                        "L layers at L^-1/2, times the branch's L^-1/2, sum to O(1): see accumulated"
-                        if metric == "coupling_layer"
-                        else "",
-                    ),
-                    absent="three depths whose coupling exceeds that at step 0 (the noise floor)",
-                )
-            )
-    return findings
+    at_infinite_width = _over_depth(
+        frames,
+        reuse.at_infinite_width(frame, "coupling_layer"),
+        "coupling per layer at infinite width",
+        "exponent in L of the coupling (rms), last step, from networks and limit with c^2 = A + B/n",
+        decides=True,
+    )
+    return [
+        at_infinite_width,
+        *_added_by_reuse(frames, "coupling_accumulated", "accumulated over depth", decides=True),
+        *_added_by_reuse(frames, "coupling_layer", "per layer", decides=False),
+        *_created(frames, "coupling_accumulated", "coupling accumulated over depth"),
+        *_created(frames, "coupling_layer", "coupling per layer"),
+    ]
+
+
+def _over_depth(
+    frames: Frames, points: pd.DataFrame, observable: str, statistic: str, decides: bool
+) -> Finding:
+    row = reuse.slope_over_depth(points)
+    return finding(
+        frames,
+        "vanishing_mechanism",
+        row,
+        OF_HIGHER_ORDER,
+        observable,
+        statistic,
+        decides=decides,
+        note="" if row is None else row["window"],
+        absent="three depths at which it exceeds its half width",
+    )
+
+
+def _added_by_reuse(frames: Frames, metric: str, what: str, decides: bool) -> list[Finding]:
+    """What reuse adds, in networks and in the limit; the networks decide, or the limit if they cannot."""
+    figure = "vanishing_mechanism"
+    points = {
+        where: reuse.added_by_reuse(frames[figure], metric, source)
+        for where, source in (("networks", "network"), ("limit", "limit"))
+    }
+    usable = {
+        where: not problem_of(reuse.slope_over_depth(rows), figure, frames[figure], "-")
+        for where, rows in points.items()
+    }
+    deciding = "limit" if usable["limit"] and not usable["networks"] else "networks"
+    return [
+        _over_depth(
+            frames,
+            rows,
+            f"what reuse adds, {what}, {where}",
+            "exponent in L of the created coupling (rms), standard minus decoupled, last step",
+            decides=decides and where == deciding,
+        )
+        for where, rows in points.items()
+    ]
+
+
+def _created(frames: Frames, metric: str, observable: str) -> list[Finding]:
+    """The created coupling itself, from which the noise of step 0 is taken off: listed."""
+    figure = "vanishing_mechanism"
+    frame = frames[figure]
+    why = (
+        "the noise of the weights grows in training, so that taking off that of step 0 flattens this slope"
+        if metric == "coupling_layer"
+        else "part of it is there without reuse, in NFD too"
+    )
+    return [
+        finding(
+            frames,
+            figure,
+            pick_row(frame, f"{metric}_created_slope", series=series, optimizer="sgd"),
+            OF_HIGHER_ORDER,
+            f"{observable}, {where}",
+            "exponent in L of the coupling that training created (rms), last step",
+            note=notes(window_of(frame, f"{metric}_created", "depth", series=series), why),
+            absent="three depths whose coupling exceeds that at step 0 (the noise floor)",
+        )
+        for where, series in (("networks", "depth_mup"), ("limit", "depth_mup, limit"))
+    ]
 
 
 def coupling_at_init(frames: Frames) -> list[Finding]:
@@ -86,6 +140,7 @@ def coupling_at_init(frames: Frames) -> list[Finding]:
         worst = None if slopes.empty else slopes.sort_values("ci_high").iloc[-1]
         depths = ", ".join(f"{depth:g}" for depth in np.sort(slopes["depth"]))
         note = "" if worst is None else f"slowest of L = {depths}: L = {worst['depth']:g}"
+        check = "a check of the construction: it holds for every Gaussian matrix"
         for square, what in ((True, "mean square"), (False, "root mean square")):
             findings.append(
                 finding(
@@ -98,7 +153,7 @@ def coupling_at_init(frames: Frames) -> list[Finding]:
                     decides=square and metric == "coupling_layer",
                     note=notes(
                         note,
-                        ""
+                        check
                         if square
                         else "a Gaussian matrix gives -1/2: O(1/n) holds for the square",
                     ),
@@ -139,22 +194,51 @@ def nondegenerate(frames: Frames) -> list[Finding]:
     )
     rows += [] if limit is None else [limit]
     widest = len(ratios) - 1 if len(ratios) else 0
+    moves = _kernel_moves(frames, rows[widest])
     findings = []
     for index, row in enumerate(rows):
         where = "networks"
         if row is not None:
             kind = "particles" if row["source"] == "limit" else "width"
             where = f"{kind} {row['width']:g}, depth {row['depth']:g}"
-        findings.append(
-            finding(
-                frames,
-                figure,
-                row,
-                STAYS_AWAY,
-                f"least eigenvalue, {where}",
-                "least value over training / value at initialisation",
-                decides=index == widest,
-                absent="the kernel probe of depth_mup",
-            )
+        found = finding(
+            frames,
+            figure,
+            row,
+            STAYS_AWAY,
+            f"least eigenvalue, {where}",
+            "least value over training / value at initialisation",
+            decides=index == widest,
+            absent="the kernel probe of depth_mup",
         )
-    return findings
+        findings.append(gated(found, [moves]))
+    return [*findings, moves]
+
+
+def _kernel_moves(frames: Frames, row: pd.Series | None) -> Finding:
+    """How far the least eigenvalue of the network that decides has moved at the last step."""
+    frame = frames["kernel_spectrum"]
+    moved = None
+    if row is not None:
+        place = {name: row[name] for name in ("series", "optimizer", "source", "width", "depth")}
+        values = pick(frame, "kernel_min_eigenvalue", **place).sort_values("step")
+        moved = _ratio(values.iloc[-1], values.iloc[0])
+    return finding(
+        frames,
+        "kernel_spectrum",
+        moved,
+        MOVES,
+        "control, movement of the least eigenvalue",
+        "value at the last step / value at initialisation, bounds of both added",
+        absent="the kernel probe of depth_mup",
+        control=POSITIVE,
+    )
+
+
+def _ratio(above: pd.Series, below: pd.Series) -> pd.Series:
+    """The ratio of two positive estimates, with the widest bounds that theirs allow."""
+    found = above.copy()
+    found["estimate"] = above["estimate"] / below["estimate"]
+    found["ci_low"] = above["ci_low"] / below["ci_high"]
+    found["ci_high"] = above["ci_high"] / below["ci_low"]
+    return found

@@ -19,7 +19,7 @@ FAMILY = Family(
             "C2",
             "diminishing-returns",
             "The gain from a larger network shrinks as the loss approaches that of the limit.",
-            ("diminishing_returns",),
+            ("diminishing_returns", "scaling_trend"),
         ),
     ),
 )

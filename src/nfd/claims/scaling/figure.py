@@ -1,6 +1,5 @@
 """Loss against width, depth and compute, drawn (claims C1, C2)."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
@@ -18,7 +17,7 @@ from nfd.drawing.lines import (
 from nfd.drawing.names import NOT_FITTED, lines_of, name_of
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import dots, ramp_panel, sizes_panel, steps_panel
-from nfd.drawing.style import mark_of, ramp_of
+from nfd.drawing.style import Ramp, mark_of, ramp_of
 from nfd.evidence.table import pick, pick_measured
 
 
@@ -46,7 +45,7 @@ def _main_series(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _scaling_curves(table: pd.DataFrame, width: Mapping, depth: Mapping) -> list[Panel]:
+def _scaling_curves(table: pd.DataFrame, width: Ramp, depth: Ramp) -> list[Panel]:
     """Training curves of one parametrization by width and by depth, and loss against compute."""
     curves = _main_series(pick_measured(table, "train_loss"))
     networks = curves[curves["source"] == "network"]
@@ -79,9 +78,7 @@ def _compute_panel(axes: Axes, table: pd.DataFrame) -> None:
         draw_line(axes, points, "flops", mark_of(row), join=False)
 
 
-def _per_parametrization(
-    table: pd.DataFrame, x: str, by: str, ramp: Mapping[float, str]
-) -> list[Panel]:
+def _per_parametrization(table: pd.DataFrame, x: str, by: str, ramp: Ramp) -> list[Panel]:
     """Final losses over one size, coloured by the other; one panel per parametrization."""
     panels = []
     for row, _ in lines_of(table[table["source"] == "network"]):

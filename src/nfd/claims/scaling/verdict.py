@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 from nfd.claims.rules import (
-    NO_GAIN,
+    POSITIVE,
     Condition,
     Effect,
     Finding,
@@ -13,6 +14,7 @@ from nfd.claims.rules import (
     above,
     diverged,
     finding,
+    gated,
     notes,
     pick_row,
     rows_of,
@@ -25,12 +27,19 @@ from nfd.evidence.table import pick
 SETBACK = -0.01
 # The fitted limit of the loss and the simulated limit's loss agree within this fraction.
 LIMIT_LOSS = 0.05
+# No least gain is asked for: the gain of a network that tends to a limit as 1/L falls below any fixed one.
 IMPROVES = Rule(
-    f"supported if the interval of the mean gain lies above 0; otherwise contradicted if it lies below "
-    f"{NO_GAIN:g}; contradicted too if between neighbours the loss grows, interval below {SETBACK:g}",
+    "supported if the interval of the mean gain lies above 0; contradicted if below, "
+    f"or if between neighbours the loss grows, interval below {SETBACK:g}",
     (0.0, inf),
-    ((-inf, NO_GAIN),),
-    Condition((-inf, SETBACK), Effect.CONTRADICTS),
+    ((-inf, 0.0),),
+    (Condition((-inf, SETBACK), Effect.CONTRADICTS),),
+)
+GAINS = Rule(
+    "supported if the interval excludes 0: there is a change whose shrinking can be asked for",
+    (-inf, inf),
+    (),
+    half_widths=1.0,
 )
 SHRINKS = above(0.0, "a doubling gains less among the large sizes than among the small")
 LEAST_EXPONENT = float(LIMIT_EXPONENTS[0])
@@ -81,19 +90,19 @@ def diminishing_returns(frames: Frames) -> list[Finding]:
     line = {"series": "depth_mup", "optimizer": "sgd"}
     findings = []
     for axis in ("width", "depth"):
-        findings.append(
-            finding(
-                frames,
-                figure,
-                pick_row(frame, f"gain_decline_{axis}", **line),
-                SHRINKS,
-                f"gain from {axis}",
-                f"loss gained per doubling of {axis}, lower half of the sizes minus upper half",
-                decides=True,
-                note=diverged(frame, **line),
-                absent=f"three values of {axis} for depth_mup",
-            )
+        control = _gain_control(frames, axis, line)
+        shrinks = finding(
+            frames,
+            figure,
+            pick_row(frame, f"gain_decline_{axis}", **line),
+            SHRINKS,
+            f"gain from {axis}",
+            f"loss gained per doubling of {axis}, lower half of the sizes minus upper half",
+            decides=True,
+            note=diverged(frame, **line),
+            absent=f"three values of {axis} for depth_mup",
         )
+        findings += [gated(shrinks, [control]), control]
     for axis in ("width", "depth"):
         findings.append(
             finding(
@@ -110,7 +119,21 @@ def diminishing_returns(frames: Frames) -> list[Finding]:
     return findings
 
 
-def _limit_loss(frames: Frames, figure: str, line: Mapping[str, object]) -> Finding:
+def _gain_control(frames: Frames, axis: str, line: Mapping[str, Any]) -> Finding:
+    """What there is to shrink: the mean gain of a doubling, which must not be 0 within its interval."""
+    return finding(
+        frames,
+        "scaling_trend",
+        pick_row(frames["scaling_trend"], f"train_loss_gain_{axis}_mean", **line),
+        GAINS,
+        f"control, mean gain from {axis}",
+        f"fraction of the loss a doubling of {axis} removes, mean over neighbours",
+        absent=f"two values of {axis} for depth_mup",
+        control=POSITIVE,
+    )
+
+
+def _limit_loss(frames: Frames, figure: str, line: Mapping[str, Any]) -> Finding:
     """Fitted limit of the loss against the simulated limit's, with the wider of all bounds."""
     fit = pick_row(frames[figure], "limit_loss", source="fit", **line)
     limit = pick_row(frames[figure], "limit_loss", source="limit", **line)
