@@ -160,14 +160,17 @@ def _prospect(
     frames = {name: evidence[name] for name in CLAIMS[claim].figures if name in evidence}
     found = judge(CLAIMS[claim], frames)
     undecided = found[found["decides"].astype(bool) & (found["verdict"] == INCONCLUSIVE)]
+    # A control that has not come out may be all that a claim lacks.
+    controls = found[(found["control"] != "") & (found["verdict"] == INCONCLUSIVE)]
     if overall(found) != INCONCLUSIVE:
         return Prospect(claim, overall(found))
     first = undecided.iloc[0]
     prospect = Prospect(claim, INCONCLUSIVE, first["observable"], first["note"])
-    figures = list(undecided["figure"].drop_duplicates())
+    needed = pd.concat([undecided, controls])
+    figures = list(needed["figure"].drop_duplicates())
     if not set(CLAIMS[claim].figures) <= looks.keys() or len(frames) < len(CLAIMS[claim].figures):
         return prospect
-    finer = with_rates(config, frames, undecided)
+    finer = with_rates(config, frames, needed)
     if finer:
         after = _with_experiments(config, finer)
         return replace(
