@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 from list_targets import BASE, CHECKOUT, load
 
+from nfd import rounds
 from nfd.claims.registry import FIGURES
 from nfd.evidence.table import read
 from nfd.files import write_text
-from nfd.pipeline import rounds
 from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
 

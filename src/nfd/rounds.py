@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nfd.claims.certainty import quantile, rescaled
+from nfd.claims.certainty import rescaled
 from nfd.claims.registry import CLAIMS, FIGURES
 from nfd.claims.rules import INCONCLUSIVE, MIN_SEEDS, Frames, judge, overall
 from nfd.evidence.learning_rates import FINE_GRID, ROUNDED_RATES
-from nfd.evidence.significance import LOOKS, Look
+from nfd.evidence.significance import LOOKS, Look, quantile
 from nfd.evidence.table import pick, series_label
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.pipeline.cost import START_S
