@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 from list_targets import BASE, CHECKOUT, load
 
+from nfd import rounds
 from nfd.claims.registry import FIGURES
 from nfd.evidence.table import read
 from nfd.files import write_text
-from nfd.pipeline import rounds
 from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
 
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # the workflow has had it too, and has said what it leaves
+        return 130
 
 
 def _seconds(text: str) -> float:

@@ -31,6 +31,7 @@ ROOMS = {
     "drawing": "files network training evidence",
     "claims": "closed_form network evidence drawing",
     "report": "network data pipeline evidence claims",
+    "rounds": "network pipeline evidence claims",
     "__init__": "closed_form network training limit",
 }
 # In a family of claims: file -> the rooms it may import; `claims` are the modules that families share.
@@ -50,7 +51,7 @@ LIBRARIES = {
     "jsonschema": "pipeline",
     "pyarrow": "pipeline",
     "scipy": "closed_form evidence report",
-    "pandas": "pipeline evidence drawing claims report",
+    "pandas": "pipeline evidence drawing claims report rounds",
     "matplotlib": "drawing claims",
     "seaborn": "drawing",
     "jinja2": "report",

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nfd import rounds
 from nfd.claims import rules
 from nfd.claims.family import Claim
 from nfd.evidence.intervals import Interval, intervals_at, mean_interval
 from nfd.evidence.significance import LOOKS, Look
 from nfd.evidence.table import Rows
-from nfd.pipeline import config_files, rounds
+from nfd.pipeline import config_files
 from nfd.pipeline.config import ConfigError, check
 from nfd.seeds import generator
 

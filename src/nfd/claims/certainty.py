@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from nfd.claims.registry import CLAIMS
 from nfd.claims.rules import CONTRADICTED, INCONCLUSIVE, Frames, judge, overall
 from nfd.evidence.intervals import LEVEL
-from nfd.evidence.significance import Look, holm
+from nfd.evidence.significance import Look, holm, quantile
 
 # The columns of claims.csv that say how sure a claim's verdict is; a claim's rows agree in them.
 CERTAINTY_COLUMNS = ("p_value", "p_holm")
@@ -42,11 +41,6 @@ def rescaled(frame: pd.DataFrame, factor: np.ndarray | float) -> pd.DataFrame:
             moved = frame["estimate"] + factor * (frame[end] - frame["estimate"])
         found[end] = np.where(np.isfinite(frame["estimate"]), moved, frame[end])
     return found
-
-
-def quantile(level: float, seeds: np.ndarray) -> np.ndarray:
-    """Student's t quantile of a two-sided interval from so many seeds."""
-    return student.ppf(0.5 + level / 2, np.maximum(seeds - 1, 1))
 
 
 def at_error(frames: Frames, looks: Looks, error: float) -> dict[str, pd.DataFrame]:

@@ -97,6 +97,11 @@ def probability_below(first: np.ndarray, second: np.ndarray) -> Interval:
 # --------------------------------------------------------------------------------------- repeated looks
 
 
+def quantile(level: float, seeds: np.ndarray) -> np.ndarray:
+    """Student's t quantile of a two-sided interval from so many seeds."""
+    return student.ppf(0.5 + level / 2, np.maximum(seeds - 1, 1))
+
+
 @dataclass(frozen=True)
 class Look:
     """A look at a growing sweep: when it has ``seeds`` seeds, one of the ``schedule``."""

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nfd.claims.certainty import quantile, rescaled
+from nfd.claims.certainty import rescaled
 from nfd.claims.registry import CLAIMS, FIGURES
 from nfd.claims.rules import INCONCLUSIVE, MIN_SEEDS, Frames, judge, overall
 from nfd.evidence.learning_rates import FINE_GRID, ROUNDED_RATES
-from nfd.evidence.significance import LOOKS, Look
+from nfd.evidence.significance import LOOKS, Look, quantile
 from nfd.evidence.table import pick, series_label
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.pipeline.cost import START_S
@@ -160,14 +160,17 @@ def _prospect(
     frames = {name: evidence[name] for name in CLAIMS[claim].figures if name in evidence}
     found = judge(CLAIMS[claim], frames)
     undecided = found[found["decides"].astype(bool) & (found["verdict"] == INCONCLUSIVE)]
+    # A control that has not come out may be all that a claim lacks.
+    controls = found[(found["control"] != "") & (found["verdict"] == INCONCLUSIVE)]
     if overall(found) != INCONCLUSIVE:
         return Prospect(claim, overall(found))
     first = undecided.iloc[0]
     prospect = Prospect(claim, INCONCLUSIVE, first["observable"], first["note"])
-    figures = list(undecided["figure"].drop_duplicates())
+    needed = pd.concat([undecided, controls])
+    figures = list(needed["figure"].drop_duplicates())
     if not set(CLAIMS[claim].figures) <= looks.keys() or len(frames) < len(CLAIMS[claim].figures):
         return prospect
-    finer = with_rates(config, frames, undecided)
+    finer = with_rates(config, frames, needed)
     if finer:
         after = _with_experiments(config, finer)
         return replace(
@@ -422,6 +425,8 @@ def _sentence(prospect: Prospect, budget_s: float) -> str:
         needs = f"needs about {prospect.seeds} seeds if its estimate stays, {cost}"
     elif prospect.next:
         needs = f"has too few seeds for a verdict; those of the next look take {cost}"
+    elif prospect.note.startswith("missing: experiment"):
+        return f"undecided; {prospect.note}"
     else:
         why = f" ({prospect.note})" if prospect.note else ""
         return f"more seeds would not decide it: {prospect.observable}{why}"
