@@ -70,8 +70,9 @@ def variables(done):
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
-@pytest.mark.parametrize("home", ["", "/nonexistent"])
-def test_without_a_home_caches_stay_here(folder, home):
+@pytest.mark.parametrize("home", ["", "not/there"])
+def test_without_a_home_caches_stay_here(folder, tmp_path, home):
+    home = str(tmp_path / home) if home else ""
     (folder / "a.yaml").write_text("")
     told = variables(make(folder, "reproduce", "CONFIG=a.yaml", HOME=home))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):

@@ -31,7 +31,7 @@ from nfd.seeds import generator
 SEEDS = (5, 8, 10, 20)
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 
-Draw = Callable[[np.random.Generator, int], np.ndarray]  # (random, seeds) -> data, seeds first
+DrawRuns = Callable[[np.random.Generator, int], np.ndarray]  # (random, seeds) -> data, seeds first
 Estimate = Callable[[np.ndarray], Interval]
 
 
@@ -48,7 +48,7 @@ class Case:
     low: float
     high: float
     truth: float
-    draw: Draw
+    draw: DrawRuns
     control: bool = False
 
     def verdict(self, found: Interval) -> str:
@@ -235,8 +235,8 @@ def transfer_cases() -> list[Case]:
 
 # ----------------------------------------------------------------------------------- squares over depth
 
-GAP = 0.1  # an amplitude; its square is what is judged
-EXPONENT = 0.15
+SIMULATED_GAP = 0.1  # an amplitude; its square is what is judged
+SIMULATED_EXPONENT = 0.15
 GAP_DEPTHS = np.array([2.0, 4, 8, 16, 32, 64])
 COMPONENTS = 160  # 16 probes, 10 outputs
 
@@ -270,26 +270,28 @@ def plateau_of_roots(data: np.ndarray) -> Interval:
 
 
 def square_cases() -> list[Case]:
-    """A plateau below GAP, judged in squares, and an amplitude's exponent within EXPONENT of -1/2."""
+    """A plateau below SIMULATED_GAP, judged in squares, and an amplitude's exponent within SIMULATED_EXPONENT of -1/2."""
     cases = []
     for noise, name in ((0.3, "noise 0.3 per component"), (0.6, "noise 0.6 per component")):
-        for amplitude in (0.0, GAP, 0.2):
+        for amplitude in (0.0, SIMULATED_GAP, 0.2):
             square = amplitude**2
             draw = partial(gaps, squares=square + 0.05 / GAP_DEPTHS, noise=noise)
             for rule, estimate, control in (
                 ("plateau in squares", plateau_of_squares, False),
                 ("plateau of roots, free exponent", plateau_of_roots, True),
             ):
-                cases.append(Case(rule, name, estimate, -inf, GAP**2, square, draw, control))
-        for exponent in (-0.5, -0.5 + EXPONENT, 0.0):
+                cases.append(
+                    Case(rule, name, estimate, -inf, SIMULATED_GAP**2, square, draw, control)
+                )
+        for exponent in (-0.5, -0.5 + SIMULATED_EXPONENT, 0.0):
             squares = 0.3 * GAP_DEPTHS ** (2 * exponent)
             cases.append(
                 Case(
                     "exponent of an amplitude",
                     name,
                     lambda data: amplitude_exponent(GAP_DEPTHS, mean_square, data)[0],
-                    -0.5 - EXPONENT,
-                    -0.5 + EXPONENT,
+                    -0.5 - SIMULATED_EXPONENT,
+                    -0.5 + SIMULATED_EXPONENT,
                     exponent,
                     partial(gaps, squares=squares, noise=noise),
                 )
@@ -438,7 +440,7 @@ def peeking_cases() -> list[Case]:
         ("drift of the best rate", DEEP.name, 0.0),
         ("drift of the best rate", DEEP.name, -DRIFT),
         ("plateau in squares", "noise 0.6 per component", 0.0),
-        ("plateau in squares", "noise 0.6 per component", GAP**2),
+        ("plateau in squares", "noise 0.6 per component", SIMULATED_GAP**2),
         ("advantage above 1 %", "noise 10.0%", 0.03),
         ("advantage above 1 %", "noise 10.0%", 0.01),
     }
