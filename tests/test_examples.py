@@ -37,10 +37,10 @@ def test_cifar10_as_jpeg_writes_a_folder_that_the_pipeline_reads(tmp_path):
     images = {"train": smooth_images(12, 3), "test": smooth_images(6, 3)}
     for split, pairs in images.items():
         module.write_jpegs(pairs, classes, tmp_path / split)
-    data = prepare({"name": "image_folder", "root": str(tmp_path), "label": "CIFAR-10 (JPEG)"})
+    data = prepare({"name": "image_folder", "root": str(tmp_path)})
     assert data.classes == tuple(classes)
     for split, pairs in images.items():
-        found, labels = getattr(data, f"{split}_pixels"), getattr(data, f"{split}_labels")
+        found, labels = getattr(data, f"{split}_values"), getattr(data, f"{split}_labels")
         assert sorted(labels) == sorted(label for _, label in pairs)
         for pixels, label in zip(found, labels, strict=True):
             errors = [

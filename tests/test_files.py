@@ -92,17 +92,29 @@ def texts_without_encoding(source):
         name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
         method = isinstance(node.func, ast.Attribute)
         owner = getattr(node.func.value, "id", "") if method else ""
-        binary = any(
-            isinstance(value, ast.Constant) and isinstance(value.value, str) and "b" in value.value
-            for value in (*node.args[:2], words.get("mode"))
-        )
-        if name in ("open", "fdopen") and owner not in ("Image", "gzip", "tarfile") and not binary:
+        binary = any(is_binary(value) for value in (*node.args[:2], words.get("mode")))
+        if (
+            name in ("open", "fdopen")
+            and owner not in ("Image", "gzip", "os", "tarfile")
+            and not binary
+        ):
             found.append(f"{node.lineno}: {name}")
         if method and name in TEXT_METHODS and owner != "files":
             found.append(f"{node.lineno}: {name}")
-        if "text" in words or "universal_newlines" in words:
+        if any(is_true(words.get(key)) for key in ("text", "universal_newlines")):
             found.append(f"{node.lineno}: {name} with text")
     return found
+
+
+def is_binary(mode):
+    """Whether an argument is a mode of bytes, in either case if it depends on something."""
+    if isinstance(mode, ast.IfExp):
+        return is_binary(mode.body) and is_binary(mode.orelse)
+    return isinstance(mode, ast.Constant) and isinstance(mode.value, str) and "b" in mode.value
+
+
+def is_true(value):
+    return isinstance(value, ast.Constant) and value.value is True
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)

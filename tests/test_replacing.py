@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from nfd.pipeline import tables
+from nfd.pipeline.provenance import provenance
 from nfd.pipeline.replacing import (
     announcement,
     dataset_digest,
@@ -24,7 +25,7 @@ def table(tmp_path: Path):
     def write(**facts: str) -> Path:
         path = tmp_path / "run.parquet"
         frame = pd.DataFrame({name: [] for name in tables.RESULT_COLUMNS})
-        tables.write_results(frame, path, tables.provenance(**facts))
+        tables.write_results(frame, path, provenance(**facts))
         return path
 
     return write

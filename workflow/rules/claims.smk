@@ -35,7 +35,7 @@ rule gather_evidence:
         "Gathering the evidence of {wildcards.figure}"
     shell:
         'python "$CHECKOUT/scripts/make_evidence.py" --figure {wildcards.figure} --tables {input.tables:q}'
-        " --outputs {input.outputs:q} {params.look} --output {output.evidence:q} > {log:q} 2>&1"
+        " --outputs {input.outputs:q} {params.look:q} --output {output.evidence:q} > {log:q} 2>&1"
 
 
 rule judge_claims:

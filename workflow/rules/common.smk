@@ -183,9 +183,9 @@ def outputs_of(experiment):
 def look_arguments(figure):
     """The look at which a figure's intervals are made, for the command line; empty for a single one."""
     if figure not in LOOKS:
-        return ""
+        return []
     seeds, schedule = LOOKS[figure]
-    return f"--look {seeds} --schedule {' '.join(map(str, schedule))}"
+    return ["--look", str(seeds), "--schedule", *map(str, schedule)]
 
 
 def evidence_inputs(wildcards):

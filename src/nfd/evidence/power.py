@@ -270,7 +270,7 @@ def plateau_of_roots(data: np.ndarray) -> Interval:
 
 
 def square_cases() -> list[Case]:
-    """A plateau below SIMULATED_GAP, judged in squares, and an amplitude's exponent within SIMULATED_EXPONENT of -1/2."""
+    """A plateau below SIMULATED_GAP in squares; an exponent within SIMULATED_EXPONENT of -1/2."""
     cases = []
     for noise, name in ((0.3, "noise 0.3 per component"), (0.6, "noise 0.6 per component")):
         for amplitude in (0.0, SIMULATED_GAP, 0.2):
