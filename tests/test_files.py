@@ -93,11 +93,8 @@ def texts_without_encoding(source):
         method = isinstance(node.func, ast.Attribute)
         owner = getattr(node.func.value, "id", "") if method else ""
         binary = any(is_binary(value) for value in (*node.args[:2], words.get("mode")))
-        if (
-            name in ("open", "fdopen")
-            and owner not in ("Image", "gzip", "os", "tarfile")
-            and not binary
-        ):
+        opens = name in ("open", "fdopen") and (owner, name) != ("os", "open")
+        if opens and owner not in ("Image", "gzip", "tarfile") and not binary:
             found.append(f"{node.lineno}: {name}")
         if method and name in TEXT_METHODS and owner != "files":
             found.append(f"{node.lineno}: {name}")
