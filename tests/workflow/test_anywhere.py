@@ -101,7 +101,7 @@ def test_files_are_the_same_in_any_locale(elsewhere, tmp_path):
     claims, report = tmp_path / "claims.csv", tmp_path / "report.html"
     checked = check(merged(CONFIG))
     shown = {k: v for k, v in checked.items() if k not in ("device", "threads_per_job")}
-    captions = checkout.folder / "workflow/report"
+    captions = checkout.folder / "src/nfd/claims"
     utf8 = environment(PYTHONUTF8="1", PYTHONPATH=str(checkout.folder / "src"))
 
     def run(script, **options):

@@ -98,7 +98,7 @@ def test_the_check_is_silent_about_shipped_files(checkout, path):
         ),
         ("results/smoke/runs/scalin/width8_depth2_block1_sgd.parquet", "near ones are scaling/"),
         ("figures/smoke/depth_transfr.png", "near ones are depth_transfer"),
-        ("figures/smoke/nope.png", "there is no figure nope; there are gia_restoration"),
+        ("figures/smoke/nope.png", "there is no figure nope; there are scaling_trend"),
         ("results/smoke/evidence/nope.csv", "there is no figure nope"),
     ],
 )
