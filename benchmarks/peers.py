@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nfd.network.architecture import Architecture
+from nfd.network.architecture import Architecture, training_bytes
 from nfd.network.parametrization import PARAMETRIZATIONS, Scales
 from nfd.network.stack import initial_weight
-from nfd.pipeline.cost import CPU_STACK_BYTES, network_bytes, stack_size
+from nfd.pipeline.cost import CPU_STACK_BYTES, stack_size
 from nfd.training.batches import TrainingData, draw_batches
 from nfd.training.trainer import Member, Trainer
 
@@ -80,7 +80,7 @@ class Sweep:
         """How many networks the pipeline would stack on a CPU; on a GPU, all."""
         if self.device == "cuda":
             return self.members
-        each = network_bytes(width=self.width, depth=self.depth, samples=self.batch_size)
+        each = training_bytes(width=self.width, depth=self.depth, samples=self.batch_size)
         return stack_size(self.members, each, CPU_STACK_BYTES)
 
 

@@ -10,6 +10,25 @@ from nfd.network.parametrization import Scales
 from nfd.network.roles import Role
 
 
+def block_weights(*, width: int, depth: int, block_layers: int = 1) -> int:
+    """Weights of all blocks, which outnumber those of the other layers."""
+    return depth * block_layers * width**2
+
+
+def training_bytes(
+    *,
+    width: int,
+    depth: int,
+    block_layers: int = 1,
+    samples: int,
+    copies: int = 1,
+    itemsize: int = 4,
+) -> int:
+    """Memory of one network in training: ``copies`` of its block weights, and the features of ``samples``."""
+    weights = block_weights(width=width, depth=depth, block_layers=block_layers)
+    return itemsize * (copies * weights + depth * block_layers * samples * width)
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Shape of a network: d = ``input_dim``, C = ``outputs``, n = ``width``, L = ``depth`` blocks.

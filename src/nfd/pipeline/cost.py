@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from nfd.limit.memory import limit_bytes
+from nfd.network.architecture import block_weights, training_bytes
 from nfd.network.couplings import COUPLINGS
 from nfd.pipeline.settings import LimitSettings, TrainingSettings
 from nfd.training.batches import log_spaced_steps
@@ -28,23 +29,6 @@ def stack_size(members: int, bytes_per_member: int, budget: int) -> int:
     return max(1, min(members, max(MIN_STACK, budget // bytes_per_member)))
 
 
-def network_bytes(
-    *,
-    width: int,
-    depth: int,
-    block_layers: int = 1,
-    samples: int,
-    copies: int = 1,
-    precision: str = "float32",
-) -> int:
-    """Memory of one network in training: ``copies`` of its weights, and the features of ``samples``.
-
-    Weights are those of the blocks, which outnumber those of the other layers.
-    """
-    layers = depth * block_layers
-    return BYTES[precision] * layers * (copies * width**2 + samples * width)
-
-
 @dataclass(frozen=True)
 class TrainingCost:
     """What a training job takes."""
@@ -55,8 +39,8 @@ class TrainingCost:
     def flops(self) -> float:
         """Floating-point operations, to order jobs by and to guess their time."""
         s = self.settings
-        parameters = s.depth * s.block_layers * s.width**2
-        return 6.0 * parameters * s.batch_size * max(1, s.steps) * s.members
+        weights = block_weights(width=s.width, depth=s.depth, block_layers=s.block_layers)
+        return 6.0 * weights * s.batch_size * max(1, s.steps) * s.members
 
     @property
     def bytes_per_member(self) -> int:
@@ -65,13 +49,13 @@ class TrainingCost:
         coupled = max(
             COUPLINGS[name].copies for network in s.networks for name in network.couplings
         )
-        return network_bytes(
+        return training_bytes(
             width=s.width,
             depth=s.depth,
             block_layers=s.block_layers,
             samples=s.batch_size + 3 * s.probe_size * bool(s.probes),
             copies=1 + coupled + OPTIMIZERS[s.optimizer].state_per_weight,
-            precision=s.precision,
+            itemsize=BYTES[s.precision],
         )
 
     def members_at_once(self, budget: int) -> int:
