@@ -16,17 +16,18 @@ def counted(folder):
 
 def test_one_more_seed_trains_only_its_own_networks(tiny, monkeypatch):
     checkout, _ = tiny
-    config = deepcopy(TINY)
-    experiment = config["experiments"]["limit_convergence"]
+    grown = deepcopy(TINY)
+    experiment = grown["experiments"]["limit_convergence"]
     experiment["seeds"] = experiment["limit"]["seeds"] = 3
-    for preset in ("grown", "afresh"):
-        if preset == "afresh":
-            monkeypatch.setenv("NFD_STORE", "work/another_store")
+    # Stores of their own: other tests train more seeds in this copy.
+    steps = (("before", TINY, "store"), ("grown", grown, "store"), ("afresh", grown, "another"))
+    for preset, config, store in steps:
+        monkeypatch.setenv("NFD_STORE", f"work/seeds/{store}")
         file = checkout.write_config(preset, {**config, "preset": preset})
         done = checkout.snakemake("train", "limits", config=file)
         assert done.returncode == 0, done.stdout[-5000:]
     for kind, per_seed in (("runs", 2), ("limits", 1)):  # networks of both couplings, one limit
         assert counted(checkout.folder / f"logs/grown/{kind}") == (per_seed, 2 * per_seed)
         assert counted(checkout.folder / f"logs/afresh/{kind}") == (3 * per_seed, 0)
-        grown, afresh = (checkout.folder / f"results/{p}/{kind}" for p in ("grown", "afresh"))
-        assert_same_tables(grown, afresh)
+        found, wanted = (checkout.folder / f"results/{p}/{kind}" for p in ("grown", "afresh"))
+        assert_same_tables(found, wanted)
