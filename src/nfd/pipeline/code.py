@@ -272,6 +272,7 @@ class _Graph:
         self.package = package
         self.reached: dict[Key, _Node] = {}
         self.roots: list[Key] = []
+        self.paths: dict[str, Path | None] = {}
         self.modules: dict[str, _Module] = {}
         self.scopes: dict[str, dict[str, tuple[str, str]]] = {}
         self.may_compute_imports = False
@@ -280,6 +281,11 @@ class _Graph:
 
     def path(self, name: str) -> Path | None:
         """File of a module of the package, or of a script, which goes by its path."""
+        if name not in self.paths:
+            self.paths[name] = self._find(name)
+        return self.paths[name]
+
+    def _find(self, name: str) -> Path | None:
         if name.endswith(".py"):
             return Path(name)
         first, *rest = name.split(".")
