@@ -68,7 +68,7 @@ record: config-is-there $(READY) ## Promote the finished run of CONFIG to figure
 	@$(ACTIVATE) && python scripts/keep_record.py --config "$$CONFIG"
 
 test: $(READY) lint ## Run every check that takes no more than minutes
-	$(ACTIVATE) && pytest -n 2 --dist loadfile
+	$(ACTIVATE) && pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## Check the style and the types of code and workflow
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules \
