@@ -61,7 +61,8 @@ def gia_restoration(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.D
     chosen = at_reading_rate(data)
     add_losses(rows, chosen)
     vectors = pick_vectors(outputs, chosen)
-    for network, part in each(chosen, *NETWORK, "width"):
+    compared = chosen[chosen["coupling"].isin(["standard", "decoupled"])]
+    for network, part in each(compared, *NETWORK, "width"):
         if part["coupling"].nunique() == 2:
             _add_output_gaps(rows, network, part, vectors)
             _add_loss_gap(rows, network, part)
