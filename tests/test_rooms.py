@@ -26,11 +26,11 @@ ROOMS = {
     "training": "choices files seeds network",
     "limit": "choices seeds network training",
     "data": "files seeds",
-    "pipeline": "files network training limit data",
+    "pipeline": "choices files network training limit data",
     "evidence": "seeds network",
     "drawing": "files network training evidence",
     "claims": "closed_form network evidence drawing",
-    "report": "network data pipeline evidence claims",
+    "report": "files network data pipeline evidence drawing claims",
     "rounds": "network pipeline evidence claims",
     "__init__": "closed_form network training limit",
 }

@@ -36,6 +36,8 @@ HARMLESS: dict[str, str] = {
     "nfd.pipeline.replacing": "says what settings made a table",
     "nfd.pipeline.code": "says what others depend on",
     "nfd.pipeline.store": "gives back what was put in, or nothing",
+    "nfd.pipeline.foreign": "refuses a table or gives it back as it was",
+    "nfd.report.judged": "shows what was judged",
     "nfd.files.atomic_path": "a file is whole or not there",
     "nfd.pipeline.provenance.provenance": "says what made a table, and is in none of its numbers",
 }
