@@ -71,7 +71,7 @@ test: $(READY) lint ## Run every check that takes no more than minutes
 	$(ACTIVATE) && pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## Check the style and the types of code and workflow
-	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules \
+	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow \
 		&& mypy && snakemake --lint
 
 nightly: $(READY) ## Run the long checks too: fifty killed jobs, larger samples

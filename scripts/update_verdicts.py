@@ -10,6 +10,7 @@ from nfd.files import write_text
 from nfd.pipeline.script import run_script
 from nfd.pipeline.vocabulary import with_names
 from nfd.report import ReportError
+from nfd.report.codecheck import codecheck
 from nfd.report.record import RECORDS
 from nfd.report.verdicts import (
     NEEDS,
@@ -31,6 +32,7 @@ def updated() -> dict[Path, str]:
     names, needs = Path("config/README.md"), Path("docs/tables.md")
     return {
         names: with_names(names.read_text(encoding="utf-8")),
+        Path("codecheck.yml"): codecheck(records),
         needs: between_markers(needs.read_text(encoding="utf-8"), needs_table(), *NEEDS),
         **{
             path: between_markers(with_rules(path.read_text(encoding="utf-8")), table)

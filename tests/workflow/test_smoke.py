@@ -229,10 +229,11 @@ def test_a_gpu_is_asked_for_only_if_the_config_says_so(smoke):
         assert wanted in plan.stdout
 
 
-def test_a_byte_order_mark_does_no_harm(smoke, tmp_path):
+def test_a_byte_order_mark_does_no_harm_nor_the_place_where_catalogues_look(smoke, tmp_path):
     text = (smoke.folder / SMOKE).read_text()
     (tmp_path / "marked.yaml").write_text(text, encoding="utf-8-sig")
-    assert smoke.planned(config=str(tmp_path / "marked.yaml")) == []
+    place = ("--snakefile", "workflow/Snakefile")
+    assert smoke.planned(*place, config=str(tmp_path / "marked.yaml")) == []
 
 
 def test_the_report_of_snakemake_can_be_made(smoke):
