@@ -15,9 +15,9 @@ from check_config import BASE, load
 from nfd.claims.registry import CLAIMS, FIGURES, claims_of
 from nfd.pipeline.config import ConfigError
 from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
+from nfd.pipeline.progress import duration
 from nfd.pipeline.script import run_script
 from nfd.report.costs import read_costs
-from nfd.report.text import duration
 
 
 def main(argv: Sequence[str] | None = None) -> int:

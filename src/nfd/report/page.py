@@ -22,6 +22,7 @@ from nfd.network.parametrization import PARAMETRIZATIONS, Parametrization
 from nfd.network.roles import ROLE_NAMES
 from nfd.pipeline.config import config_digest
 from nfd.pipeline.jobs import expand
+from nfd.pipeline.progress import duration
 from nfd.pipeline.provenance import code_version
 from nfd.report.compare import Comparison, compare, read_run, rows, summary
 from nfd.report.costs import Cost, read_costs
@@ -34,7 +35,7 @@ from nfd.report.findings import (
     read_findings,
 )
 from nfd.report.record import Fact, gather_provenance, provenance_warnings
-from nfd.report.text import duration, memory, typeset
+from nfd.report.text import memory, typeset
 
 PAPER: Mapping[str, str] = {
     "title": "Understanding Scaling Laws in Deep Neural Networks via Feature Learning Dynamics",
