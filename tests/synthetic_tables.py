@@ -111,9 +111,16 @@ def transfer(
         away = np.log2(frame["learning_rate"]) - start - drift * doublings
         trained = level * np.exp(curvature * away**2 - gain * doublings)
         trained *= noise(frame, sd, experiment, str(network), shared=0.05)
-        return np.where(frame["step"] == 0, 2.3, trained)
+        # Log loss falls with the root of the step, down to that of the last.
+        share = np.sqrt(frame["step"] / 100)
+        return np.where(frame["step"] == 0, 2.3, 2.3 * (trained / 2.3) ** share)
 
-    parts = [measured(identities, "loss", split, [0, 1, 100], loss) for split in ("train", "test")]
+    def accuracy(frame: pd.DataFrame) -> np.ndarray:
+        return np.exp(-loss(frame))
+
+    steps = [0, 1, 6, 25, 100]
+    parts = [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    parts.append(measured(identities, "accuracy", "test", steps, accuracy))
     return pd.concat(parts, ignore_index=True)
 
 
