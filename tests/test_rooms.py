@@ -168,8 +168,6 @@ def test_no_module_waits_for_itself():
 
 # Each family of claims has a FAMILY; type variables and loggers are nobody's names.
 REPEATED = {"FAMILY", "T"}
-# Both are curves over learning rates, and the newer one is to replace the other.
-REPEATED |= {"Curves"}
 
 
 def test_a_class_or_constant_has_one_meaning():

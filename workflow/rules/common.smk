@@ -190,6 +190,20 @@ def look_arguments(figure):
     return ["--look", str(seeds), "--schedule", *map(str, schedule)]
 
 
+def first_batch_data(wildcards):
+    """The prepared data, for figures with closed forms of the first step."""
+    return [DATA] if registry.FIGURES[wildcards.figure].batch else []
+
+
+def first_batch_arguments(wildcards):
+    """The data and the settings that say which samples a figure's first step learned, for a command line."""
+    if not registry.FIGURES[wildcards.figure].batch:
+        return []
+    experiment = experiments_of(wildcards)[0]
+    job = next(job for (name, _), job in TRAINING_JOBS.items() if name == experiment)
+    return ["--data", DATA, "--settings", job.settings.to_json()]
+
+
 def evidence_inputs(wildcards):
     """What a figure's evidence is computed from."""
     return [path for name in experiments_of(wildcards) for path in tables_of(name)]
