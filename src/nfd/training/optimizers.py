@@ -67,7 +67,7 @@ class Optimizer(ABC):
 
     def slope(self, gradient: LayerGradient) -> Tensor:
         """Gradient (members, out, in) of the batch-averaged loss by the effective weights."""
-        return gradient.error.transpose(1, 2).bmm(gradient.feature).mul_(self.per_batch)
+        return gradient.sum_over_batch().mul_(self.per_batch)
 
     def tensors(self) -> list[Tensor]:
         """All of the state, in an order that depends on nothing but the members."""
@@ -113,8 +113,7 @@ class Sgd(Optimizer):
         return multiplier * multiplier
 
     def descend(self, gradient: LayerGradient) -> None:
-        error = gradient.error * self.descent[gradient.role]
-        self.stack.add_product(gradient.role, gradient.layer, error, gradient.feature)
+        self.stack.add_product(gradient, self.descent[gradient.role])
 
 
 class Momentum(Sgd):

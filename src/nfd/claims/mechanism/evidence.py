@@ -14,6 +14,7 @@ weights; a second reading takes fresh backward copies in place of the fixed one.
 Quantities (:mod:`nfd.evidence.table` says how to read them)
 ------------------------------------------------------------
 vanishing_mechanism (largest width, and limit where its jobs log the coupling)
+    coupling_accumulated           network, limit  over depth, step: rms of single runs, noise included
     <each>_square                  network, limit, fit  over depth, step; each of
                                    coupling_layer, coupling_sum: what training creates, per coupling,
                                    reuse_layer, reuse_sum: standard minus decoupled,
@@ -79,6 +80,7 @@ def vanishing_mechanism(results: pd.DataFrame) -> pd.DataFrame:
     chosen = at_reading_rate(data)
     widths = chosen.groupby("source")["width"].transform("max")
     chosen = chosen[(chosen["width"] == widths) & ~chosen["lost"]]
+    add_means(rows, chosen, "coupling_accumulated", "coupling_accumulated", "probe")
     for name, prefix in SIGNED.items():
         signed = chosen[chosen["metric"].str.startswith(prefix)]
         for keys, part in each(signed, *NETWORK, "source", "width", "learning_rate"):

@@ -27,6 +27,9 @@ from nfd.drawing.panels import ramp_panel, sizes_panel, steps_panel
 from nfd.drawing.style import INK, colour_of, mark_of, ramp_of
 from nfd.evidence.table import pick, pick_measured, usable
 
+# What a block's coupling is counted to get from below, in closed form.
+COUNTS = {"below": "U and all blocks below", "neighbour": "block l − 1 alone"}
+
 
 def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
     """The coupling of W with its transpose that training creates, over depth (claim C5)."""
@@ -38,10 +41,20 @@ def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
         "fresh": "what reuse adds to fresh copies",
     }
     observables = {"layer": "per layer", "sum": "summed"}
-    draw = partial(steps_panel, label="mean square", size="depth", ramp=ramp)
     curves = [
-        Panel(f"summed: {whats[what]}", _in_training(table, f"{what}_sum_square"), draw)
-        for what in ("coupling", "reuse")
+        *(
+            Panel(
+                f"summed, single runs: {coupling}",
+                pick_measured(table, "coupling_accumulated", coupling=coupling),
+                partial(steps_panel, label="coupling (rms)", size="depth", ramp=ramp),
+            )
+            for coupling in ("standard", "decoupled")
+        ),
+        Panel(
+            "summed: what reuse adds",
+            pick_measured(table, "reuse_sum_square"),
+            partial(steps_panel, label="mean square", size="depth", ramp=ramp),
+        ),
     ]
     rows = []
     for what, title in whats.items():
@@ -54,21 +67,17 @@ def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
         rows.append(Row(panels))
     measured = pick_measured(table, "coupling_sum_square")
     rows[0] = replace(rows[0], legend=[*network_entries(measured), *limit_entries(measured)])
-    first_step = [
-        Panel(f"first step, closed form, {name}", table, partial(_counts_panel, observable=what))
-        for what, name in observables.items()
-    ]
+    first_step = []
+    for observable, name in observables.items():
+        counted = [f"{what}_{observable}" for what in COUNTS]
+        exact = table[table["quantity"].isin([*counted, *(f"{one}_exponent" for one in counted)])]
+        draw = partial(_counts_panel, observable=observable)
+        first_step.append(Panel(f"first step, closed form, {name}", exact, draw))
     return [
-        Row(curves, [*ramp_entries(ramp, "depth"), *dotted_limit_entries(measured)], share_y=True),
+        Row(curves, [*ramp_entries(ramp, "depth"), *dotted_limit_entries(measured)]),
         *rows,
         Row(first_step),
     ]
-
-
-def _in_training(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """Squares at all steps but the first, where nothing is created yet; of the standard network, if any."""
-    rows = pick_measured(table, quantity)
-    return rows[(rows["step"] > 0) & rows["coupling"].isin(("", "standard"))]
 
 
 def _squares_panel(axes: Axes, table: pd.DataFrame, stem: str) -> None:
@@ -90,10 +99,9 @@ def _squares_panel(axes: Axes, table: pd.DataFrame, stem: str) -> None:
 def _counts_panel(axes: Axes, table: pd.DataFrame, observable: str) -> None:
     """What a block's coupling gets from below, by what is counted."""
     log_y(axes, "coupling / (η χ²)")
-    names = {"below": "U and all blocks below", "neighbour": "block l − 1 alone"}
-    points = {name: usable(pick(table, f"{name}_{observable}")) for name in names}
+    points = {name: usable(pick(table, f"{name}_{observable}")) for name in COUNTS}
     size_axis(axes, "depth", pd.concat([rows["depth"] for rows in points.values()]))
-    for name, text in names.items():
+    for name, text in COUNTS.items():
         power = pick(table, f"{name}_{observable}_exponent")["estimate"]
         said = f"exponent {decimals(power.iloc[0])}" if len(power) else ""
         draw_closed_form(axes, points[name], "depth", stack(text, said))
