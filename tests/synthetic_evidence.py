@@ -29,7 +29,9 @@ def make(figure: str, *, seeds: int = 5) -> pd.DataFrame:
 
 @cache
 def _made(figure: str, seeds: int) -> pd.DataFrame:
-    results, outputs = tables_of(FIGURES[figure].experiments[0])
+    tables = [tables_of(experiment) for experiment in FIGURES[figure].experiments]
+    results = pd.concat([results for results, _ in tables], ignore_index=True)
+    _, outputs = tables[0]
     if seeds < 5:
         results = results[results["seed"] < seeds]
         outputs = None if outputs is None else outputs[outputs["seed"] < seeds]
@@ -66,7 +68,9 @@ def _gia_restoration() -> Tables:
     lost = (results["parametrization"] == "mup") & results["skip"] & (results["seed"] < 3)
     lost &= (results["depth"] == 16) & (results["learning_rate"] == 0.5)
     lost &= results["coupling"] == "standard"
-    return synthetic.diverge(results, lambda frame: lost), outputs
+    results = synthetic.diverge(results, lambda frame: lost)
+    kernels = synthetic.kernels(losses=False, rates=(0.25, 0.5))
+    return pd.concat([results, kernels], ignore_index=True), outputs
 
 
 def _scaling() -> Tables:

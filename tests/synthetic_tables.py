@@ -246,8 +246,6 @@ def limit_tables(
     width_error: float = 1.0,
     fluctuation: float = 1.0,
     coupling_layer: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-    created_layer: Callable[[np.ndarray], np.ndarray] | None = None,
-    created_accumulated: Callable[[np.ndarray], np.ndarray] | None = None,
     eigenvalue: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     widths: Sequence[int] = (64, 128, 256, 512, 1024),
     depths: Sequence[int] = (2, 4, 8, 16, 32),
@@ -255,17 +253,16 @@ def limit_tables(
     limit_seeds: Iterable[int] = range(4),
     particles: int = 10**6,
     entries: int = 80,
+    **signed: object,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Networks whose limit is at distance ``separation`` (relative) from NFD.
 
     Outputs: coupled limit + depth_error / L + width_error / n * 10 + fluctuation * normal / sqrt(n),
-    each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)`` at step 0,
-    parts created by training in quadrature, ``eigenvalue(n, step)``.
+    each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)``: rms at all
+    steps; ``eigenvalue(n, step)``; ``signed``: see :func:`signed_couplings`.
     """
     steps = [0, 1, 10]
     coupling_layer = coupling_layer or (lambda n, L: n**-0.5)
-    created_layer = created_layer or (lambda L: 0.5 * L**-0.5)
-    created_accumulated = created_accumulated or (lambda L: 0.3 + 0 * L)
     eigenvalue = eigenvalue or (lambda n, k: 0.2 * (1 - 4 / n) * (1 + 0.01 * k))
     networks = runs(
         "limit_convergence",
@@ -288,23 +285,23 @@ def limit_tables(
         trained = 0.5 * noise(frame, 0.01, "limit")
         return np.where(frame["step"] == 0, 2.3, trained)
 
-    def coupling(created: Callable[[np.ndarray], np.ndarray]) -> Values:
-        def law(frame: pd.DataFrame) -> np.ndarray:
-            n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
-            standard = (frame["coupling"] == "standard").to_numpy()
-            grown = created(L) * (frame["step"] > 0) * standard
-            return np.sqrt(coupling_layer(n, L) ** 2 + grown**2) * noise(frame, 0.03, "coupling")
-
-        return law
+    def coupling(frame: pd.DataFrame) -> np.ndarray:
+        n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
+        return coupling_layer(n, L) * noise(frame, 0.03, "coupling")
 
     def least(frame: pd.DataFrame) -> np.ndarray:
         value = eigenvalue(frame["width"].to_numpy(float), frame["step"].to_numpy(float))
         return value * noise(frame, 0.02, "kernel")
 
     parts = [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
-    parts.append(measured(identities, "coupling_layer", "probe", steps, coupling(created_layer)))
-    accumulated = coupling(created_accumulated)
-    parts.append(measured(identities, "coupling_accumulated", "probe", steps, accumulated))
+    for metric in ("coupling_layer", "coupling_accumulated"):
+        parts.append(measured(identities, metric, "probe", steps, coupling))
+    widest = (max(widths), particles)
+    for source, width, those in zip(
+        ("network", "limit"), widest, (seeds, limit_seeds), strict=True
+    ):
+        shape = {"source": source, "widths": (width,), "depths": depths, "seeds": those}
+        parts.append(signed_couplings(steps, **shape, **signed))
     parts.append(measured(identities, "kernel_min_eigenvalue", "probe", steps, least))
     results = pd.concat(parts, ignore_index=True)
 
@@ -323,6 +320,79 @@ def limit_tables(
     return results, outputs
 
 
+def signed_couplings(
+    steps: Sequence[int],
+    *,
+    created_layer: Callable[[np.ndarray], np.ndarray] | None = None,
+    created_sum: Callable[[np.ndarray], np.ndarray] | None = None,
+    without_reuse: Callable[[np.ndarray], np.ndarray] | None = None,
+    before: float = 0.0,
+    sd: float = 0.5,
+    **shape: object,
+) -> pd.DataFrame:
+    """Signed couplings: what training creates has one sign in all seeds, the noise sd / sqrt(n) has not.
+
+    Per layer ``created_layer(L)`` in all couplings, half of it without reuse; in sum ``without_reuse(L)`` in
+    all of them, and ``created_sum(L)`` more in the standard one. ``before``: the share of all that which is
+    there at step 0 as well. Amplitudes are rms over probes.
+    """
+    created_layer = created_layer or (lambda L: 0.5 * L**-0.5)
+    created_sum = created_sum or (lambda L: 0.3 + 0 * L)
+    without_reuse = without_reuse or (lambda L: 0.4 + 0 * L)
+    identities = runs("limit_convergence", couplings=("standard", "decoupled", "fresh"), **shape)
+    random = generator(7, "signed", shape["source"])
+
+    def law(per_layer: bool, sign: float) -> Values:
+        def values(frame: pd.DataFrame) -> np.ndarray:
+            L = frame["depth"].to_numpy(float)
+            standard = (frame["coupling"] == "standard").to_numpy()
+            if per_layer:
+                size = created_layer(L) * np.where(standard, 1.0, 0.5)
+            else:
+                size = without_reuse(L) + created_sum(L) * standard
+            share = np.where(frame["step"] == 0, before, 1.0)
+            jitter = random.normal(size=len(frame)) * sd / np.sqrt(frame["width"].to_numpy(float))
+            return sign * share * size + jitter
+
+        return values
+
+    parts = []
+    for probe, sign in enumerate((1.0, -1.0, 1.0, -1.0)):
+        parts.append(
+            measured(identities, f"coupling_sum_{probe}", "probe", steps, law(False, sign))
+        )
+        for part in range(8):
+            name = f"coupling_part_{part}_{probe}"
+            parts.append(measured(identities, name, "probe", steps, law(True, sign)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def kernels(
+    *,
+    eigenvalue: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    losses: bool = True,
+    sd: float = 0.02,
+    **shape: object,
+) -> pd.DataFrame:
+    """Least eigenvalues ``eigenvalue(L, step)`` of gia_restoration's networks, with losses or without."""
+    eigenvalue = eigenvalue or (lambda L, k: 0.2 + 0.002 * k)
+    fixed = {"couplings": ("standard", "decoupled"), "widths": (64,), "depths": (4, 16, 64)}
+    identities = runs("gia_restoration", **{**fixed, **shape})
+
+    def least(frame: pd.DataFrame) -> np.ndarray:
+        value = eigenvalue(frame["depth"].to_numpy(float), frame["step"].to_numpy(float))
+        return value * noise(frame, sd, "kernel")
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        return np.where(frame["step"] == 0, 2.3, 0.5 * noise(frame, 0.01, "loss"))
+
+    steps = [0, 1, 10, 100]
+    parts = [measured(identities, "kernel_min_eigenvalue", "probe", steps, least)]
+    if losses:
+        parts += [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    return pd.concat(parts, ignore_index=True)
+
+
 # ---------------------------------------------------------------------------------------- internal_collapse
 
 
@@ -337,7 +407,11 @@ def changes(
 ) -> pd.DataFrame:
     """Two-layer runs whose metrics grow as depth^exponent: {'own_change_1': -0.5, ...}; the rest as L^0."""
     names = [
-        *(f"{kind}_change_{j}" for kind in ("own", "inherited", "stream") for j in (1, 2)),
+        *(
+            f"{kind}_change_{j}"
+            for kind in ("own", "inherited", "total", "stream", "gradient")
+            for j in (1, 2)
+        ),
         "output_change",
     ]
     steps = [0, 1, 10]

@@ -552,34 +552,57 @@ def test_extrapolated_depths_are_not_measured_against_themselves(frames):
     assert set(limit["depth"]) == {2, 4, 8}
 
 
-def test_created_coupling_and_its_slopes(frames):
+def test_created_coupling_and_its_exponents(frames):
+    """Squares free of the noise of 1024 neurons, of the law's exponents and of its plateau."""
     frame = frames["vanishing_mechanism"]
-    row = one(frame, "coupling_layer_created", source="network", depth=8, series="depth_mup")
-    assert row["estimate"] == pytest.approx(0.5 * 8**-0.5, rel=0.05)
-    assert one(frame, "coupling_layer_created_slope", series="depth_mup")[
-        "estimate"
-    ] == pytest.approx(-0.5, abs=0.05)
-    assert holds(one(frame, "coupling_accumulated_created_slope", series="depth_mup"), 0.0)
-    floor = one(
-        frame, "coupling_layer_created_floor", series="depth_mup", source="network", depth=8
+    where = {"source": "network", "depth": 8, "step": 10}
+    row = one(frame, "coupling_layer_square", series="depth_mup", **where)
+    assert holds(row, 0.25 / 8)
+    row = one(frame, "coupling_sum_square", series="depth_mup, decoupled", **where)
+    assert holds(row, 0.16)
+    assert holds(one(frame, "reuse_sum_square", **where), 0.09)
+    assert holds(one(frame, "reuse_sum_square", **{**where, "step": 0}), 0.0)
+    for name, exponent in (("coupling_layer", -0.5), ("reuse_layer", -0.5), ("reuse_sum", 0.0)):
+        for series in ("depth_mup", "depth_mup, limit"):
+            assert holds(one(frame, f"{name}_exponent", series=series), exponent)
+    assert holds(one(frame, "reuse_sum_share_left", series="depth_mup"), 1.0)
+    assert holds(one(frame, "reuse_sum_before", series="depth_mup"), 0.0)
+
+
+def test_what_reuse_adds_is_paired_by_seed():
+    """Noise that standard and decoupled networks of a seed share cancels; a seed that only one has is out."""
+    results, _ = synthetic.limit_tables()
+    signed = results["metric"].str.startswith("coupling_") & (results["source"] == "network")
+    shared = np.random.default_rng(0).normal(size=5)[results["seed"] % 5]
+    results["value"] += np.where(signed, shared, 0.0)
+    gone = signed & (results["coupling"] == "decoupled") & (results["seed"] == 4)
+    frame = vanishing_mechanism(results[~gone])
+    row = one(frame, "reuse_sum_square", source="network", depth=8, step=10)
+    assert holds(row, 0.09)
+    assert row["ci_high"] - row["ci_low"] < 0.1
+    assert row["seeds"] == 4
+    alone = one(
+        frame, "coupling_sum_square", source="network", depth=8, step=10, series="depth_mup"
     )
-    assert floor["estimate"] == pytest.approx(1024**-0.5, rel=0.1)
-    # The control: decoupled networks create none, so there is nothing to fit a slope to.
-    decoupled = frame[frame["series"].str.contains("decoupled")]
-    assert not decoupled["quantity"].str.contains("slope").any()
+    assert alone["ci_high"] - alone["ci_low"] > 0.25
 
 
-def test_created_coupling_below_the_initial_one_is_noise():
-    results, _ = synthetic.limit_tables(created_layer=lambda L: 0.2 / L)
+def test_created_coupling_in_noise_has_no_exponent():
+    """0.2 / L stands above the noise of 1024 neurons up to L = 8; the squares beyond it are kept."""
+    results, _ = synthetic.limit_tables(created_layer=lambda L: 0.02 / L, limit_seeds=range(2))
     frame = vanishing_mechanism(results)
-    line = frame[
-        (frame["quantity"] == "coupling_layer_created")
-        & (frame["source"] == "fit")
-        & (frame["series"] == "depth_mup")
-    ]
-    # 0.2 / L exceeds 1024^-1/2 = 0.031 up to L = 4 only: two points make no slope.
-    assert line.empty
-    assert not frame.query("series == 'depth_mup'")["quantity"].str.endswith("slope").sum() > 1
+    assert frame[frame["quantity"] == "coupling_layer_exponent"].empty
+    squares = frame[(frame["quantity"] == "coupling_layer_square") & (frame["step"] == 10)]
+    assert {2, 4, 8, 16, 32} == set(squares["depth"])
+
+
+def test_one_block_below_is_counted_beside_all(frames):
+    frame = frames["vanishing_mechanism"]
+    exponents = frame[frame["quantity"].str.match("(below|neighbour)_.*_exponent")]
+    found = exponents.set_index("quantity")["estimate"]
+    expected = {"below_layer": -0.5, "below_sum": 0, "neighbour_layer": -1.5, "neighbour_sum": -1}
+    for name, exponent in expected.items():
+        assert found[f"{name}_exponent"] == pytest.approx(exponent, abs=0.12)
 
 
 def test_initial_coupling(frames):
@@ -592,12 +615,15 @@ def test_initial_coupling(frames):
 def test_kernel_ratio():
     """The least value over steps, here at step 1, not the last."""
     results, _ = synthetic.limit_tables(eigenvalue=lambda n, k: 0.2 * np.exp(-3.0 * (k == 1)))
-    frame = kernel_spectrum(results)
-    where = {"source": "network", "width": 1024, "depth": 8, "series": "depth_mup"}
-    row = one(frame, "kernel_ratio", **where)
-    assert row["estimate"] == pytest.approx(np.exp(-3), rel=0.1)
-    row = one(frame, "kernel_minimum", **where)
-    assert row["estimate"] == pytest.approx(0.2 * np.exp(-3), rel=0.1)
+    few, long = results, synthetic.kernels(eigenvalue=lambda L, k: 0.2 * np.exp(-3.0 * (k == 1)))
+    for name, runs, shape in (("early_kernel", few, (1024, 8)), ("kernel", long, (64, 16))):
+        frame = kernel_spectrum(runs)
+        where = {"source": "network", "width": shape[0], "depth": shape[1], "series": "depth_mup"}
+        row = one(frame, f"{name}_ratio", **where)
+        assert row["estimate"] == pytest.approx(np.exp(-3), rel=0.1)
+        row = one(frame, f"{name}_minimum", **where)
+        assert row["estimate"] == pytest.approx(0.2 * np.exp(-3), rel=0.1)
+        assert holds(one(frame, f"{name}_moved", **where), 1.0)
 
 
 # -------------------------------------------------------------------------------------------- transfer

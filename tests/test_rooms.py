@@ -38,7 +38,6 @@ ROOMS = {
 FAMILY = {
     "__init__": "claims",
     "evidence": "closed_form network evidence claims",
-    "reuse": "evidence",  # estimates that two findings of a verdict share
     "verdict": "evidence claims",
     "figure": "evidence drawing claims",
 }
@@ -142,7 +141,7 @@ def test_a_family_of_claims_imports_what_its_part_may_and_no_other_family(module
         assert family_of(other) in ("", family), f"{module} imports {other}"
         if family_of(other) == family:
             assert part == "verdict", f"{module}: {other}"
-            assert other.split(".")[-1] in ("evidence", "reuse"), f"{module}: {other}"
+            assert other.split(".")[-1] == "evidence", f"{module}: {other}"
         else:
             assert room_of(other) in FAMILY[part].split(), f"{module} imports {other}"
 
