@@ -194,6 +194,41 @@ def gia(
     return results.reset_index(drop=True), outputs
 
 
+# -------------------------------------------------------------------------------------- response_by_layer
+
+
+def responses(
+    ratios: dict[str, float],
+    experiment: str = "response_by_layer",
+    *,
+    depths: Sequence[int] = (4, 16, 64),
+    fluctuation: float = 0.05,
+    entries: int = 60,
+    **settings: object,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Standard networks that move their mean outputs ``ratios[trained]`` times as far as decoupled ones.
+
+    ``settings``: columns of the runs, such as horizon and activation.
+    """
+    steps = [0, 1, 4]
+    couplings = ("standard", "decoupled")
+    parts = [
+        runs(experiment, couplings=couplings, depths=depths, rates=(0.01,), trainable=trained)
+        for trained in ratios
+    ]
+    identities = pd.concat(parts, ignore_index=True).assign(**settings)
+    results = measured(identities, "loss", "train", steps, lambda f: 2.3 - 0.01 * f["step"])
+    random = generator(7, experiment)
+    direction = random.normal(size=entries)
+    frame = identities.merge(pd.DataFrame({"step": steps}), how="cross")
+    vectors = []
+    for row in frame.itertuples():
+        factor = ratios[row.trainable] if row.coupling == "standard" else 1.0
+        change = factor * direction + fluctuation * random.normal(size=entries)
+        vectors.append(0.01 * row.step * change)
+    return results, frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
+
+
 # ------------------------------------------------------------------------------------------------ scaling
 
 
@@ -242,6 +277,8 @@ def scaling(
 def limit_tables(
     *,
     separation: float = 0.3,
+    fresh: float | None = None,
+    loss_exponent: float = 1.0,
     depth_error: float = 0.8,
     width_error: float = 1.0,
     fluctuation: float = 1.0,
@@ -255,18 +292,21 @@ def limit_tables(
     entries: int = 80,
     **signed: object,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Networks whose limit is at distance ``separation`` (relative) from NFD.
+    """Networks whose limit is at distance ``separation`` (relative) from NFD, and ``fresh`` from that of
+    fresh copies, which are there if it is given. The loss is 0.5 + 0.4 L^-loss_exponent.
 
     Outputs: coupled limit + depth_error / L + width_error / n * 10 + fluctuation * normal / sqrt(n),
     each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)``: rms at all
     steps; ``eigenvalue(n, step)``; ``signed``: see :func:`signed_couplings`.
     """
     steps = [0, 1, 10]
+    apart = {"standard": 0.0, "decoupled": separation, "fresh": fresh or 0.0}
+    couplings = ("standard", "decoupled", *(("fresh",) if fresh is not None else ()))
     coupling_layer = coupling_layer or (lambda n, L: n**-0.5)
     eigenvalue = eigenvalue or (lambda n, k: 0.2 * (1 - 4 / n) * (1 + 0.01 * k))
     networks = runs(
         "limit_convergence",
-        couplings=("standard", "decoupled"),
+        couplings=couplings,
         widths=widths,
         depths=depths,
         seeds=seeds,
@@ -274,7 +314,7 @@ def limit_tables(
     limits = runs(
         "limit_convergence",
         source="limit",
-        couplings=("standard", "decoupled"),
+        couplings=couplings,
         widths=(particles,),
         depths=depths,
         seeds=limit_seeds,
@@ -282,7 +322,11 @@ def limit_tables(
     identities = pd.concat([networks, limits], ignore_index=True)
 
     def loss(frame: pd.DataFrame) -> np.ndarray:
-        trained = 0.5 * noise(frame, 0.01, "limit")
+        trained = (
+            0.5
+            + 0.4 * frame["depth"] ** -loss_exponent
+            + 0.01 * np.log(noise(frame, 0.05, "limit"))
+        )
         return np.where(frame["step"] == 0, 2.3, trained)
 
     def coupling(frame: pd.DataFrame) -> np.ndarray:
@@ -314,7 +358,7 @@ def limit_tables(
         if row.step > 0:
             value = value + basis[0] + basis[1] * depth_error / row.depth
             value += basis[2] * 10 * width_error / row.width
-            value += basis[3] * separation * (row.coupling == "decoupled")
+            value += basis[3] * apart[row.coupling]
         vectors.append(value)
     outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
     return results, outputs
