@@ -261,7 +261,7 @@ def _earlier(frames: Frames, split: str) -> list[Finding]:
 def _any_advantage(frames: Frames) -> Finding:
     """Whether there is any advantage, however small."""
     found = _advantage(frames, CORRECTED, "train", rule=ANY_ADVANTAGE)
-    return replace(found, observable=f"{CORRECTED}: any advantage in training loss", note="")
+    return replace(found, observable=f"{CORRECTED}: any advantage in training loss")
 
 
 def _accuracy(frames: Frames) -> Finding:
