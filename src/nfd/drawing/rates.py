@@ -221,7 +221,7 @@ def _drift_over_steps(axes: Axes, table: pd.DataFrame) -> None:
     """Drifts at the steps read, and of the rate that reaches a fixed loss first."""
     linear_y(axes, "drift")
     at_steps, at_loss = pick(table, "drift"), pick(table, "drift_at_loss")
-    steps = read_axis(axes, at_steps["step"], ["equal loss"] if len(at_loss) else [])
+    steps = read_axis(axes, at_steps["step"], ["equal\nloss"] if len(at_loss) else [])
     for row, points in lines_of(table):
         mark = mark_of(row)
         mine = pick(points, "drift")

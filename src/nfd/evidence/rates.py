@@ -88,7 +88,8 @@ class Sweep:
             ]
             array[tuple(place)] = np.where(rows["diverged"], np.nan, rows["value"])
             values[metric, split] = array
-        return cls(*levels, values)
+        seeds, sizes, rates, steps = levels
+        return cls(seeds, sizes, rates, steps, values)
 
     @property
     def read_at(self) -> list[int]:
@@ -199,12 +200,13 @@ def _add_transfer_at(
     if np.isfinite(drift.estimate):
         rows.add("drift", keys, drift, seeds, source="fit", **columns)
     found = learning_rates.regret(curves).map(np.expm1)
-    known = np.flatnonzero(~np.isnan(found.estimate))
-    last = place == len(sweep.steps) - 1
-    shown = slice(None) if last else known[-1:]
+    shown = np.arange(len(sweep.sizes))
+    if place < len(sweep.steps) - 1:
+        shown = np.flatnonzero(~np.isnan(found.estimate))[-1:]
     kept_rate = np.exp2(learning_rates.kept_rate(curves))
     where = {**columns, axis: sweep.sizes[shown], "learning_rate": kept_rate, "source": "network"}
-    rows.add("regret", keys, found.part(shown), seeds, **where)
+    found = Interval(found.estimate[shown], found.low[shown], found.high[shown])
+    rows.add("regret", keys, found, seeds, **where)
 
 
 def _add_drift_at_loss(rows: Rows, keys: dict[str, object], sweep: Sweep) -> None:

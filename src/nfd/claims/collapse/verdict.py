@@ -178,7 +178,8 @@ def correction_restores(frames: Frames) -> list[Finding]:
                 absent="three depths",
             )
         )
-    return findings + other_lines(frames, figure, "depth")
+    # The same networks as in the figure of transfer, whose findings stand above.
+    return findings + other_lines(frames, figure, "depth", [(CORRECTED, "sgd")])
 
 
 def deeper_is_better(frames: Frames) -> list[Finding]:
