@@ -80,6 +80,12 @@ def _with_outputs(parts: list[Tables]) -> Tables:
     return results, outputs
 
 
+def _with_edge(*parts: pd.DataFrame) -> Tables:
+    """All runs diverge at the largest rate: too close to the best rate of a line whose optimum moves up."""
+    results = pd.concat(parts, ignore_index=True)
+    return synthetic.diverge(results, lambda f: f["learning_rate"] >= 16), None
+
+
 def _gia_restoration() -> Tables:
     """depth_mup whose gap stays, mup whose gap grows and that diverges at one depth, and both controls."""
     parts = [
@@ -131,7 +137,7 @@ def _depth_transfer() -> Tables:
 
 def _width_transfer() -> Tables:
     drifts = {"depth_mup": 0.0, "mup": 0.05, "standard": -0.8, "ntk": 0.5}
-    return _together(
+    return _with_edge(
         *(
             synthetic.transfer(
                 "width_transfer", "width", parametrization=name, drift=drift, optimizer=optimizer
@@ -153,7 +159,7 @@ def _two_layers() -> list[dict[str, object]]:
 
 def _depth_transfer_2() -> Tables:
     networks = [*_two_layers(), *({"block_layers": 2, **CORRECTED, **only} for only in CONTROLS)]
-    return _together(
+    return _with_edge(
         *(
             synthetic.transfer(
                 "depth_transfer_2",
@@ -193,4 +199,4 @@ def _correction_exponent() -> Tables:
             **network,
         )
         parts.append(changed[changed["metric"] != "loss"])
-    return _together(*parts)
+    return _with_edge(*parts)
