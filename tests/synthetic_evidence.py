@@ -42,6 +42,7 @@ def tables_of(experiment: str) -> Tables:
     return {
         "gia_restoration": _gia_restoration,
         "scaling": _scaling,
+        "limit_training": lambda: (synthetic.limit_training(), None),
         "limit_convergence": lambda: synthetic.limit_tables(limit_seeds=range(5)),
         "depth_transfer": _depth_transfer,
         "width_transfer": _width_transfer,
@@ -75,7 +76,6 @@ def _scaling() -> Tables:
         *(
             synthetic.scaling(
                 loss=lambda n, L, factor=factor: 0.3 + 2 * n**-0.7 + factor / L,
-                limits=name == "depth_mup",
                 parametrization=name,
             )
             for name, factor in laws.items()
