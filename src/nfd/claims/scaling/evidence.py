@@ -5,7 +5,7 @@ The law is loss = limit + a / n over width and limit + b / L over depth, with th
 which is what transfer is about: that of the smallest network with the least final training loss, among those
 at which no run diverged at any shape. No loss of a larger network is looked at to choose it. What decides is
 the *batch loss*: the mean over the last stretch between two log points of the loss of each batch before its
-step, whose interval is several times narrower than that of the loss of one step.
+step, whose interval is mostly several times narrower than that of the loss of one step.
 
 Quantities (:mod:`nfd.evidence.table` says how to read them)
 ------------------------------------------------------------

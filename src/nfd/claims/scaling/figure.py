@@ -1,6 +1,6 @@
 """Loss against width, depth and compute, and networks beside their limits, drawn (claims C1, C2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
@@ -273,17 +273,15 @@ def _exponents(table: pd.DataFrame) -> Panel:
 
 
 def _distances(table: pd.DataFrame) -> Panel:
-    """Mean squares over the run."""
-    found = pick(table, "loss_distance")
+    """Mean squares over the run at the largest depth, and which limit is nearer."""
+    difference = "loss_distance_difference"
+    found = table[table["quantity"].isin(["loss_distance", difference])]
     deepest = found[found["depth"] == found["depth"].max()]
-    names: Mapping[str, str] = {
+    of_limits = deepest["series"].where(deepest["quantity"] != difference, difference)
+    names = {
         "networks to coupled limit": "to coupled limit",
         "networks to NFD": "to NFD",
+        difference: "NFD − coupled limit",
     }
-    return dots(
-        "squared distance, deepest",
-        deepest.assign(quantity=deepest["series"]),
-        "of (loss lost)²",
-        names,
-        (0.0,),
-    )
+    shown = deepest.assign(quantity=of_limits)
+    return dots("squared distance, deepest", shown, "of (loss lost)²", names, (0.0,))
