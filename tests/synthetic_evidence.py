@@ -49,6 +49,7 @@ def tables_of(experiment: str) -> Tables:
         "gia_restoration": _gia_restoration,
         "response_by_layer": response_by_layer,
         "scaling": _scaling,
+        "limit_training": lambda: (synthetic.limit_training(), None),
         "limit_convergence": lambda: synthetic.limit_tables(fresh=0.4, limit_seeds=range(6)),
         "depth_transfer": _depth_transfer,
         "width_transfer": _width_transfer,
@@ -109,7 +110,6 @@ def _scaling() -> Tables:
         *(
             synthetic.scaling(
                 loss=lambda n, L, factor=factor: 0.3 + 2 * n**-0.7 + factor / L,
-                limits=name == "depth_mup",
                 parametrization=name,
             )
             for name, factor in laws.items()

@@ -238,36 +238,85 @@ def scaling(
     widths: Sequence[int] = (32, 64, 128, 256),
     depths: Sequence[int] = (2, 4, 8, 16),
     sd: float = 0.002,
-    limits: bool = False,
+    start: float = 0.0,
     **network: object,
 ) -> pd.DataFrame:
-    """Final losses ``loss(width, depth)`` at the best of three rates."""
+    """Final losses ``loss(width, depth)`` at the best of three rates; ``start`` / width more at step 0."""
     steps, rates = [0, 10, 100], (0.25, 0.5, 1.0)
 
     def law(frame: pd.DataFrame) -> np.ndarray:
         size = [frame[axis].to_numpy(float) for axis in ("width", "depth")]
         off = 1 + 0.2 * np.log2(frame["learning_rate"] / 0.5) ** 2
         trained = loss(*size) * off * noise(frame, sd, "scaling", str(network), shared=0.02)
-        return np.where(frame["step"] == 0, 2.3, np.where(frame["step"] == 10, 1.5, trained))
+        untrained = 2.3 + start / size[0]
+        return np.where(frame["step"] == 0, untrained, np.where(frame["step"] == 10, 1.5, trained))
 
-    identities = [runs("scaling", widths=widths, depths=depths, rates=rates, **network)]
-    if limits:
-        identities.append(
-            runs("scaling", source="limit", widths=(10**8,), depths=(64,), rates=rates, **network)
-        )
-    identities = pd.concat(identities)
+    identities = runs("scaling", widths=widths, depths=depths, rates=rates, **network)
     parts = [measured(identities, "loss", split, steps, law) for split in ("train", "test")]
+    parts.append(measured(identities, "loss", "batch", steps[1:], law))
     parts.append(measured(identities, "accuracy", "test", steps, lambda f: np.full(len(f), 0.9)))
-    networks = identities[identities["source"] == "network"]
     parts.append(
         measured(
-            networks,
+            identities,
             "flops",
             "none",
             steps,
             lambda f: 1.0 * f["width"] ** 2 * f["depth"] * f["step"],
         )
     )
+    return pd.concat(parts, ignore_index=True)
+
+
+# ------------------------------------------------------------------------------------------ limit_training
+
+LOST = {
+    0: 0.0,
+    1: 0.1,
+    10: 0.8,
+    100: 2.0,
+}  # step -> loss lost by the coupled limit at infinite depth
+
+
+def limit_training(
+    *,
+    separation: float = 0.2,
+    width_error: float = 4.0,
+    over_depth: Callable[[np.ndarray], np.ndarray] = lambda L: 0.4 / L,
+    sd: float = 0.02,
+    particles: int = 10**5,
+    widths: Sequence[int] = (32, 64, 128, 256),
+    depths: Sequence[int] = (4, 8, 16),
+    seeds: Iterable[int] = SEEDS,
+    limit_seeds: Iterable[int] = SEEDS,
+) -> pd.DataFrame:
+    """Networks and both limits that lose a share 1 - width_error / n - over_depth(L) of LOST.
+
+    NFD loses ``separation`` less of it. Noise of size ``sd`` / sqrt(n / 32) of the loss lost, all of it
+    common to a limit's depths, none to a network's widths.
+    """
+    networks = runs("limit_training", widths=widths, depths=depths, seeds=seeds)
+    limits = runs(
+        "limit_training",
+        source="limit",
+        couplings=("standard", "decoupled"),
+        widths=(particles,),
+        depths=depths,
+        seeds=limit_seeds,
+    )
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
+        limit = frame["source"] == "limit"
+        names = zip(limit, frame["coupling"], n * ~limit, L * ~limit, frame["seed"], strict=True)
+        random = np.array([generator(7, "run", *map(str, name)).normal() for name in names])
+        share = (
+            1 - width_error / n - over_depth(L) - separation * (frame["coupling"] == "decoupled")
+        )
+        share += sd * random * np.sqrt(32 / n) + 0.02 * sd * generator(8).normal(size=len(frame))
+        return 2.3 - share * frame["step"].map(LOST)
+
+    identities = pd.concat([networks, limits], ignore_index=True)
+    parts = [measured(identities, "loss", split, list(LOST), loss) for split in ("train", "test")]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -64,6 +64,10 @@ def scaling(loss, **settings):
     return synthetic.scaling(loss=loss, **settings), None
 
 
+def whole_run(loss=lambda n, L: 0.3 + 5 / n + 0.5 / L, **settings):
+    return pd.concat([synthetic.scaling(loss=loss), synthetic.limit_training(**settings)]), None
+
+
 def transfer(experiment="depth_transfer", axis="depth", **settings):
     return synthetic.transfer(experiment, axis, **settings), None
 
@@ -163,28 +167,37 @@ def power(exponent, factor=0.5):
 # claim -> verdict -> makers of tables that deserve it. Wide noise and few seeds must be inconclusive.
 CASES = {
     "C1": {
-        SUPPORTED: [lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L)],
+        SUPPORTED: [
+            lambda: scaling(lambda n, L: 0.3 + 5 / n + 0.5 / L),
+            # The last doubling of depth harms, but the trend is one of gains.
+            lambda: scaling(lambda n, L: (0.3 + 2 / n + 1 / L) * np.where(L == 16, 1.2, 1)),
+        ],
         CONTRADICTED: [
-            lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.005 * np.log2(L)),  # depth harms
-            lambda: scaling(lambda n, L: 0.3 + 0.02 * np.log2(n) + 0.5 / L),  # width harms
-            # Better on average, but the last doubling of depth harms.
-            lambda: scaling(lambda n, L: (0.3 + 2 / n + 1 / L) * np.where(L == 16, 1.3, 1)),
+            lambda: scaling(lambda n, L: 0.3 + 5 / n - 0.1 / L),  # depth harms
+            lambda: scaling(lambda n, L: 0.3 - 2 / n + 0.5 / L),  # width harms
         ],
         INCONCLUSIVE: [
-            lambda: scaling(lambda n, L: 0.5 + 2 * n**-0.7 + 0.01 / L, sd=0.05),
-            lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0 * L),  # depth gains nothing
-            lambda: scaling(lambda n, L: 0.3 + 2 / n + 0.5 / L, seeds=FEW),
+            lambda: scaling(lambda n, L: 0.5 + 2 / n + 0.01 / L, sd=0.05),
+            lambda: scaling(lambda n, L: 0.3 + 5 / n + 0 * L),  # depth gains nothing
+            lambda: scaling(lambda n, L: 0.3 + 5 / n + 0.5 / L, seeds=FEW),
+            lambda: scaling(
+                lambda n, L: 0.3 + 5 / n + 0.5 / L, start=4.0
+            ),  # gained before training
         ],
     },
     "C2": {
-        SUPPORTED: [lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L)],
+        SUPPORTED: [lambda: whole_run(separation=0.01)],
         CONTRADICTED: [
-            lambda: scaling(lambda n, L: 2 - 1e-5 * n**2 / 100 - 0.003 * L**1.5),
+            lambda: whole_run(),  # the loss tends to the coupled limit's, and that is not NFD's
+            lambda: whole_run(loss=lambda n, L: 2 - 1e-5 * n**2 / 10 + 0.1 / L, separation=0.01),
+            lambda: whole_run(over_depth=lambda L: 0.3 - 0.002 * L, separation=0.01),
         ],
         INCONCLUSIVE: [
-            lambda: scaling(lambda n, L: 2 - 0.1 * np.log2(n) - 0.1 * np.log2(L)),
-            lambda: scaling(lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L, depths=(2, 4)),
-            lambda: scaling(lambda n, L: 0.3 + 2 / n + 0.5 / L, seeds=FEW),
+            lambda: whole_run(loss=lambda n, L: 2 - 0.1 * np.log2(n) + 0 * L, separation=0.01),
+            lambda: whole_run(separation=0.01, over_depth=lambda L: 0 * L),  # nothing that shrinks
+            lambda: whole_run(separation=0.01, limit_seeds=FEW),
+            lambda: whole_run(separation=0.05),
+            lambda: scaling(lambda n, L: 0.3 + 5 / n + 0.5 / L),  # no limit was simulated
         ],
     },
     "C3": {
@@ -804,10 +817,12 @@ def test_correction_shows_every_exponent():
         (mechanism.STAYS_AWAY, 0.0, 0.05, CONTRADICTED),
         (mechanism.UNIFORM_IN_DEPTH, -0.5, 0.0, SUPPORTED),
         (mechanism.UNIFORM_IN_DEPTH, 0.2, 0.6, CONTRADICTED),
-        (scaling_verdict.SHRINKS, 0.01, 0.1, SUPPORTED),
-        (scaling_verdict.SHRINKS, -0.1, -0.01, CONTRADICTED),
-        (scaling_verdict.POWER_LAW, 0.2, 1.0, SUPPORTED),
-        (scaling_verdict.POWER_LAW, -1.0, 0.05, INCONCLUSIVE),
+        (scaling_verdict.SHRINKS, 0.2, 0.9, SUPPORTED),
+        (scaling_verdict.SHRINKS, 1.1, 1.4, CONTRADICTED),
+        (scaling_verdict.SHRINKS, -inf, inf, INCONCLUSIVE),
+        (scaling_verdict.APPROACHES, -0.001, 0.002, SUPPORTED),
+        (scaling_verdict.APPROACHES, 0.001, 0.003, INCONCLUSIVE),
+        (scaling_verdict.FROM_TRAINING, -0.01, 0.015, SUPPORTED),
         (convergence.CONVERGES, nan, nan, INCONCLUSIVE),
     ],
 )
@@ -818,7 +833,6 @@ def test_rule(rule, low, high, verdict):
 SMALL, LARGE = {"ci_low": 0.0, "ci_high": 0.09}, {"ci_low": 0.11, "ci_high": 0.3}
 WIDE, ENDLESS = {"ci_low": 0.0, "ci_high": 0.11}, {"ci_low": inf, "ci_high": inf}
 NEARER, NOT_NEARER = {"ci_low": 0.01, "ci_high": 0.1}, {"ci_low": -0.01, "ci_high": 0.1}
-SETBACK, NO_SETBACK = {"ci_low": -0.1, "ci_high": -0.02}, {"ci_low": -0.1, "ci_high": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -843,9 +857,9 @@ SETBACK, NO_SETBACK = {"ci_low": -0.1, "ci_high": -0.02}, {"ci_low": -0.1, "ci_h
         (convergence.CONVERGES, (0.06, 0.3), [NOT_NEARER], INCONCLUSIVE),
         (convergence.CONVERGES, (0.06, 0.3), [], INCONCLUSIVE),
         (convergence.CONVERGES, (0.0, 0.009), [], SUPPORTED),
-        # One setback is enough, whatever the mean gain.
-        (scaling_verdict.IMPROVES, (0.1, 0.2), [NO_SETBACK, SETBACK], CONTRADICTED),
-        (scaling_verdict.IMPROVES, (0.1, 0.2), [NO_SETBACK], SUPPORTED),
+        (scaling_verdict.APPROACHES, (0.01, 0.3), [NEARER], CONTRADICTED),
+        (scaling_verdict.APPROACHES, (0.01, 0.3), [NOT_NEARER], INCONCLUSIVE),
+        (scaling_verdict.APPROACHES, (0.01, 0.3), [], INCONCLUSIVE),
     ],
 )
 def test_rule_with_a_condition_on_other_rows(rule, interval, others, verdict):

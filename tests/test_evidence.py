@@ -18,7 +18,12 @@ from nfd.claims.decoupling.evidence import gia_restoration, progress_weights
 from nfd.claims.decoupling.evidence import response_by_layer as response_by_layer_evidence
 from nfd.claims.mechanism.evidence import kernel_spectrum, vanishing_mechanism
 from nfd.claims.registry import FAMILIES, FIGURES, gather
-from nfd.claims.scaling.evidence import diminishing_returns, scaling_trend
+from nfd.claims.scaling.evidence import (
+    diminishing_returns,
+    fixed_rates,
+    limit_training,
+    scaling_trend,
+)
 from nfd.claims.transfer.evidence import depth_transfer, depth_transfer_2, width_transfer
 from nfd.evidence import rates, table
 from nfd.evidence.selection import pick_runs, reading_rates
@@ -46,7 +51,7 @@ def everything() -> dict[str, tuple[pd.DataFrame, pd.DataFrame | None]]:
     """Tables for every figure."""
     corrected = {"parametrization": "depth_mup_corrected", "correction": 0.5, "block_layers": 2}
     limits = synthetic.limit_tables()
-    scaling = synthetic.scaling(loss=lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L, limits=True)
+    scaling = synthetic.scaling(loss=lambda n, L: 0.3 + 5 / n + 0.5 / L)
     two = [
         synthetic.transfer("depth_transfer_2", "depth", block_layers=2, drift=-0.4),
         synthetic.transfer("depth_transfer_2", "depth", level=0.4, **corrected),
@@ -63,6 +68,7 @@ def everything() -> dict[str, tuple[pd.DataFrame, pd.DataFrame | None]]:
         "response_by_layer": response_by_layer(),
         "scaling_trend": (scaling, None),
         "diminishing_returns": (scaling, None),
+        "limit_training": (synthetic.limit_training(), None),
         **dict.fromkeys(
             ["limit_convergence", "vanishing_mechanism", "coupling_at_init", "kernel_spectrum"],
             limits,
@@ -478,61 +484,77 @@ def test_exact_responses(frames):
 # --------------------------------------------------------------------------------------------- scaling
 
 
-def test_gains_per_doubling(frames):
+def test_coefficients_and_gains_of_a_first_order_law(frames):
     frame = frames["scaling_trend"]
-
-    def loss(n, L):
-        return 0.3 + 2 * n**-0.7 + 0.5 / L
-
-    depths = np.array([2.0, 4, 8, 16])
-    ratio = np.exp(np.log(loss(128, depths) / loss(64, depths)).mean())
-    row = one(frame, "train_loss_gain_width", width=128)
-    assert holds(row, 1 - ratio)
-    overall = np.exp(np.log(loss(256, depths) / loss(32, depths)).mean() / 3)
-    assert holds(one(frame, "train_loss_gain_width_mean"), 1 - overall)
-
-
-def test_gain_counts_doublings_between_uneven_sizes():
-    results = synthetic.scaling(loss=lambda n, L: n**-0.5 + 0 * L, widths=(16, 64, 128), sd=1e-6)
-    frame = scaling_trend(results)
-    for width in (64, 128):
-        row = one(frame, "train_loss_gain_width", width=width)
-        assert row["estimate"] == pytest.approx(1 - 2**-0.5, abs=1e-4)
+    for split in ("batch", "train", "test"):
+        assert holds(one(frame, "width_coefficient", split=split), 5.0)
+        assert holds(one(frame, "depth_coefficient", split=split), 0.5)
+    assert holds(one(frame, "width_coefficient_own_rate"), 5.0)
+    assert holds(one(frame, "width_gain", width=128), 5 / 128)
+    assert holds(one(frame, "depth_gain", depth=16), 0.5 / 16)
+    assert holds(one(frame, "depth_gain_at_start"), 0.0)
+    start = synthetic.scaling(loss=lambda n, L: 0.3 + 5 / n + 0.5 / L, start=2.0)
+    share = one(scaling_trend(start), "width_gain_at_start")["estimate"]
+    assert share == pytest.approx(2 * (1 / 32 - 1 / 256) / (2.3 + 2 / 32))
+    shrinking = frames["diminishing_returns"]
+    for axis in ("width", "depth"):
+        assert holds(one(shrinking, f"{axis}_gain_ratio"), 0.5)
+    fitted = one(shrinking, "fitted_over_width", width=64, depth=4)
+    measured = one(shrinking, "final_batch_loss", source="network", width=64, depth=4)
+    assert fitted["estimate"] == pytest.approx(measured["estimate"], rel=0.01)
 
 
-def test_each_shape_is_read_at_its_best_rate(frames):
-    final = frames["scaling_trend"].query("quantity == 'final_train_loss' and source == 'network'")
-    assert set(final["learning_rate"]) == {0.5}
-    assert len(final) == 16
-    diverged = synthetic.diverge(
-        TABLES["scaling_trend"][0],
-        lambda f: (f["learning_rate"] == 0.5) & (f["width"] == 64) & (f["seed"] == 1),
-    )
-    moved = scaling_trend(diverged).query("quantity == 'final_train_loss' and width == 64")
-    assert 0.5 not in set(moved["learning_rate"])
-
-
-def test_limit_of_the_loss_and_exponents(frames):
-    frame = frames["diminishing_returns"]
-    assert holds(one(frame, "limit_loss", source="fit"), 0.3)
-    assert holds(one(frame, "width_exponent"), 0.7)
-    assert one(frame, "depth_exponent")["estimate"] == pytest.approx(1.0, abs=0.11)
-    simulated = one(frame, "limit_loss", source="limit")
-    assert simulated["estimate"] == pytest.approx(0.308, abs=0.01)
-    excess = one(frame, "excess_train_loss", width=32, depth=2)
-    assert excess["estimate"] == pytest.approx(2 * 32**-0.7 + 0.25, abs=0.02)
-    first, last = 0.25, 0.5 / 8 - 0.5 / 16
-    # Three doublings of depth: the first and the last two of four sizes.
-    assert one(frame, "gain_decline_depth")["estimate"] == pytest.approx(first / 2, rel=0.5)
-    assert one(frame, "gain_decline_depth")["ci_low"] > 0
-    assert first > last
-
-
-def test_no_decline_where_every_doubling_gains_the_same():
+def test_gains_that_do_not_shrink():
     results = synthetic.scaling(loss=lambda n, L: 2 - 0.1 * np.log2(n) - 0.1 * np.log2(L))
     frame = diminishing_returns(results)
-    assert holds(one(frame, "gain_decline_width"), 0.0)
-    assert holds(one(frame, "gain_decline_depth"), 0.0)
+    assert holds(one(frame, "width_gain_ratio"), 1.0)
+    assert holds(one(frame, "depth_gain_ratio"), 1.0)
+
+
+def test_all_shapes_are_read_at_the_rate_that_is_best_for_the_smallest():
+    """Whatever larger networks would prefer, unless they diverge at it."""
+    results = synthetic.scaling(loss=lambda n, L: 0.3 + 5 / n + 0.5 / L)
+    smallest = (results["width"] == 32) & (results["depth"] == 2)
+    better = smallest & (results["learning_rate"] == 0.25) & (results["step"] == 100)
+    results.loc[better, "value"] *= 0.5
+    assert set(fixed_rates(pick_runs(results, "scaling"))["learning_rate"]) == {0.25}
+    lost = synthetic.diverge(
+        results,
+        lambda f: (f["learning_rate"] == 0.25) & (f["width"] == 256) & (f["seed"] == 1),
+    )
+    assert set(fixed_rates(pick_runs(lost, "scaling"))["learning_rate"]) == {0.5}
+
+
+def test_losses_of_a_whole_run_against_both_limits(frames):
+    frame = frames["limit_training"]
+    assert holds(one(frame, "loss_at_infinite_width", depth=4, step=100), 2.3 - 2 * 0.9)
+    assert holds(one(frame, "width_coefficient", depth=8), 2 * 4.0)
+    nfd, coupled = ({"series": f"networks to {name}"} for name in ("NFD", "coupled limit"))
+    # Networks lose more than NFD, by a fifth of what the coupled limit loses at infinite depth.
+    share = -0.2 / (1 - 0.4 / 16)
+    for step in (1, 10, 100):
+        assert holds(one(frame, "loss_difference", depth=16, step=step, **nfd), share)
+        assert holds(one(frame, "loss_difference", depth=16, step=step, **coupled), 0.0)
+    assert holds(one(frame, "loss_distance", depth=16, **nfd), share**2)
+    assert holds(one(frame, "loss_distance", depth=16, **coupled), 0.0)
+    assert holds(one(frame, "loss_distance_difference", depth=16), share**2)
+    assert holds(one(frame, "width_exponent", depth=16), -1.0)
+    for coupling in ("standard", "decoupled"):
+        limit = {"source": "limit", "coupling": coupling}
+        gain = one(frame, "depth_gain", depth=16, **limit)["estimate"]
+        assert gain == pytest.approx(2 * 0.4 / 16, rel=0.1)
+        total = one(frame, "depth_gain_total", **limit)["estimate"]
+        assert total == pytest.approx(2 * 0.4 * (1 / 4 - 1 / 16), rel=0.05)
+        ratio = one(frame, "depth_gain_ratio", **limit)["estimate"]
+        assert ratio == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_limit_that_was_not_run_leaves_the_rest():
+    results = synthetic.limit_training()
+    nfd = results["coupling"] == "decoupled"
+    frame = limit_training(results[~nfd])
+    assert holds(one(frame, "loss_distance", depth=16, series="networks to coupled limit"), 0.0)
+    assert "loss_distance_difference" not in set(frame["quantity"])
 
 
 # -------------------------------------------------------------------------------------- limit_convergence

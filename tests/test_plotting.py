@@ -315,7 +315,7 @@ def test_a_verdict_rests_on_nothing_but_what_is_drawn(claim):
 
 def test_the_check_of_judged_rows_sees_a_number_that_is_not_drawn():
     table = make("scaling_trend")
-    without = table[table["quantity"] != "train_loss_gain_width_mean"]
+    without = table[table["quantity"] != "width_coefficient"]
     found, expected = (judge(CLAIMS["C1"], {"scaling_trend": t}) for t in (without, table))
     assert not found.equals(expected)
 

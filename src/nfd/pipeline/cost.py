@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
-from nfd.limit.memory import limit_bytes
+from nfd.limit.memory import is_written_out, limit_bytes
 from nfd.network.architecture import block_weights, training_bytes
 from nfd.network.couplings import COUPLINGS
 from nfd.pipeline.settings import LimitSettings, TrainingSettings
@@ -119,7 +119,12 @@ class LimitCost:
     def flops(self) -> float:
         """Floating-point operations, to guess its time."""
         s = self.settings
-        return 16.0 * s.simulations * s.depth * s.block_layers * s.particles * self.vectors**2
+        matrices = s.simulations * s.depth * s.block_layers
+        if is_written_out(s.particles, self.forward_vectors, self.backward_vectors, s.coupling):
+            # Weighed to take as long as what a matrix that is not written out counts.
+            products = self.forward_vectors + 2 * self.backward_vectors
+            return 7.0 * matrices * s.particles**2 * products
+        return 16.0 * matrices * s.particles * self.vectors**2
 
     @property
     def estimate_s(self) -> float:
@@ -136,6 +141,7 @@ class LimitCost:
             forward_vectors=self.forward_vectors,
             backward_vectors=self.backward_vectors,
             block=self.samples,
+            coupling=s.coupling,
             block_layers=s.block_layers,
             itemsize=BYTES[s.precision],
         )
