@@ -35,7 +35,10 @@ def of_groups(x: Tensor, weights: Tensor, groups: Sequence[int]) -> Tensor:
 
 
 def add_forward(h: Tensor, x: Tensor, weights: Tensor) -> None:
-    """Add ``x @ weights^T`` to h (members, batch, out): x (members, batch, in), weights (members, out, in)."""
+    """Add ``x @ weights^T`` to h.
+
+    x (members, batch, in), weights (members, out, in), h (members, batch, out).
+    """
     if is_large(x, weights.shape[1]):
         for mine, features, weight in zip(h, x, weights, strict=True):
             mine.add_(_linear(features, weight))
