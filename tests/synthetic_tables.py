@@ -111,9 +111,16 @@ def transfer(
         away = np.log2(frame["learning_rate"]) - start - drift * doublings
         trained = level * np.exp(curvature * away**2 - gain * doublings)
         trained *= noise(frame, sd, experiment, str(network), shared=0.05)
-        return np.where(frame["step"] == 0, 2.3, trained)
+        # Log loss falls with the root of the step, down to that of the last.
+        share = np.sqrt(frame["step"] / 100)
+        return np.where(frame["step"] == 0, 2.3, 2.3 * (trained / 2.3) ** share)
 
-    parts = [measured(identities, "loss", split, [0, 1, 100], loss) for split in ("train", "test")]
+    def accuracy(frame: pd.DataFrame) -> np.ndarray:
+        return np.exp(-loss(frame))
+
+    steps = [0, 1, 6, 25, 100]
+    parts = [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    parts.append(measured(identities, "accuracy", "test", steps, accuracy))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -127,6 +134,7 @@ def gia(
     fluctuation: float = 0.05,
     batches: float = 0.0,
     late: float = 1.0,
+    fresh: Callable[[np.ndarray], np.ndarray] | None = None,
     depths: Sequence[int] = (2, 4, 8, 16, 32, 64),
     seeds: Iterable[int] = SEEDS,
     rates: Sequence[float] = (0.25, 0.5),
@@ -137,13 +145,15 @@ def gia(
 
     ``fluctuation``: size of the part of the difference that is random over seeds. ``batches``: size of a
     part of the change that is random over seeds and the same for both couplings. ``loss_gap``: relative loss
-    gap, by default equal to the gap. ``late``: factor on the gap at the last step. The
-    rate 0.5 trains best.
+    gap, by default equal to the gap. ``late``: factor on the gap after the first step. ``fresh``: the gap of
+    networks with fresh copies, if there are any. The loss falls by a tenth, a half and all of its fall by
+    the steps 1, 10 and 100. The rate 0.5 trains best.
     """
-    experiment, steps = "gia_restoration", [0, 1, 100]
+    experiment, steps = "gia_restoration", [0, 1, 10, 100]
+    gaps = {"decoupled": gap, **({"fresh": fresh} if fresh else {})}
     identities = runs(
         experiment,
-        couplings=("standard", "decoupled"),
+        couplings=("standard", *gaps),
         depths=depths,
         rates=rates,
         seeds=seeds,
@@ -153,10 +163,11 @@ def gia(
 
     def loss(frame: pd.DataFrame) -> np.ndarray:
         best = 0.5 + 0.3 * np.abs(np.log2(frame["learning_rate"] / 0.5))
-        decoupled = (frame["coupling"] == "decoupled").to_numpy()
-        shift = decoupled * loss_gap(frame["depth"].to_numpy(float)) * (2.3 - best)
+        apart = (frame["coupling"] != "standard").to_numpy()
+        fallen = frame["step"].map({0: 0.0, 1: 0.1, 10: 0.5, 100: 1.0}) * (2.3 - best)
+        shift = apart * loss_gap(frame["depth"].to_numpy(float)) * fallen
         jitter = generator(3, "loss", str(network)).normal(size=len(frame)) * 0.004
-        return np.where(frame["step"] == 0, 2.3, (best + shift + jitter))
+        return np.where(frame["step"] == 0, 2.3, 2.3 - fallen + shift + jitter)
 
     results = pd.concat(
         [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
@@ -174,9 +185,9 @@ def gia(
         change = np.zeros(entries)
         if row.step > 0:
             change = common + batches * generator(6, row.seed, row.depth).normal(size=entries)
-            if row.coupling == "decoupled":
-                factor = late if row.step == steps[-1] else 1.0
-                change += direction * gap(float(row.depth)) * factor
+            if row.coupling != "standard":
+                factor = late if row.step > 1 else 1.0
+                change += direction * gaps[row.coupling](float(row.depth)) * factor
                 change += random.normal(size=entries) * fluctuation
         vectors.append(start + change)
     outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]

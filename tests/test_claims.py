@@ -124,11 +124,13 @@ def own_change(exponent, **settings):
     return synthetic.changes({"own_change_1": exponent}, **settings), None
 
 
-def gia(gap, no_skip=0.6, **settings):
-    """Gaps of depth_mup, and of mup without skips, where one is known to remain."""
+def gia(gap, no_skip=0.6, output_only=0.0, **settings):
+    """Gaps of depth_mup; of mup without skips, where one is known to remain; of V alone, where none can."""
+    alone = {"trainable": "output", "fluctuation": output_only}
     return together(
         synthetic.gia(gap=gap, **settings),
         synthetic.gia(gap=lambda L: no_skip + 0 * L, parametrization="mup", skip=False),
+        synthetic.gia(gap=lambda L: output_only + 0 * L, **alone),
     )
 
 
@@ -194,10 +196,11 @@ CASES = {
         ],
         INCONCLUSIVE: [
             lambda: gia(lambda L: 0.1 + 0 * L),  # on the threshold
-            lambda: gia(lambda L: 0.2 + 0 * L, late=0.1),  # the first step and the last disagree
-            # A gap that is known to be there is not seen.
+            lambda: gia(lambda L: 0.2 + 0 * L, late=0.1),  # first step and half progress disagree
+            # A gap that is known to be there is not seen, or one that cannot be is.
             lambda: gia(lambda L: 0.2 + 0 * L, no_skip=0.0),
-            lambda: gia(lambda L: 0.2 + 0.3 / L, depths=(2, 4, 8)),
+            lambda: gia(lambda L: 0.2 + 0 * L, output_only=0.2),
+            lambda: gia(lambda L: 0.2 + 0.3 / L, depths=(2, 4)),
             lambda: gia(lambda L: 0.2 + 0.3 / L, seeds=FEW),
         ],
     },
@@ -531,10 +534,10 @@ def test_gia_gaps_are_judged_apart():
     """Outputs that differ while losses agree: the output decides, and both are shown."""
     found = findings("C4", *gia(lambda L: 0.3 + 0 * L, loss_gap=lambda L: 0 * L))
     by_name = found.set_index("observable")["verdict"]
-    assert by_name["depth_mup: output gap, mean over seeds"] == CONTRADICTED
-    assert by_name["depth_mup: loss gap"] == SUPPORTED
+    assert by_name["depth_mup: output gap at half progress"] == CONTRADICTED
+    assert by_name["depth_mup: output gap after the first step at the least depth"] == SUPPORTED
+    assert by_name["depth_mup: loss gap after the last step"] == SUPPORTED
     assert overall(found) == CONTRADICTED
-    assert "0.199 at L = 64" in found["note"].iloc[0]
 
 
 @pytest.mark.parametrize(("seeds", "verdict"), [({0}, INCONCLUSIVE), ({0, 1, 2}, CONTRADICTED)])
@@ -579,21 +582,40 @@ def test_w1_alone_is_read_at_both_exponents():
 
 def test_gia_readings_that_disagree_are_both_named():
     found = findings("C4", *gia(lambda L: 0.2 + 0 * L, late=0.1))
-    note = "first and last step do not agree: read alone contradicted and supported"
+    note = "first step and half progress do not agree: read alone contradicted and supported"
     assert found.loc[found["decides"], "note"].str.startswith(note).all()
+
+
+@pytest.mark.parametrize(
+    ("fixed", "fresh"), [(0.2, 0.02), (0.02, 0.2)], ids=["fixed differ", "fresh differ"]
+)
+def test_fresh_copies_are_a_reading_of_their_own_and_decide_nothing(fixed, fresh):
+    tables_ = gia(lambda L: fixed + 0 * L, fresh=lambda L: fresh + 0 * L)
+    found = findings("C4", *tables_).set_index("observable")
+    verdicts = {0.2: CONTRADICTED, 0.02: SUPPORTED}
+    for reading in ("after the first step", "at half progress"):
+        assert found.loc[f"depth_mup: output gap {reading}", "verdict"] == verdicts[fixed]
+        other = found.loc[f"depth_mup, fresh copies: output gap {reading}"]
+        assert (other["verdict"], other["decides"]) == (verdicts[fresh], False)
+    assert overall(found) == verdicts[fixed]
 
 
 def test_gia_controls():
     tables_ = together(
-        gia(power(-0.5, 0.2), no_skip=0.01),
+        gia(power(-0.5, 0.2), no_skip=0.01, output_only=0.2),
         synthetic.gia(gap=lambda L: 0.6 + 0 * L, parametrization="mup", depths=(2, 4, 8, 16)),
     )
     found = findings("C4", *tables_).set_index("observable")
-    mup = found.loc["control mup: output gap, mean over seeds"]
-    assert mup["verdict"] == SUPPORTED
-    assert "at L = 16" in mup["note"]
-    no_skip = found.loc["control mup, no skip: output gap, mean over seeds"]
-    assert no_skip["verdict"] == CONTRADICTED
+    for reading in ("after the first step", "at half progress"):
+        mup = found.loc[f"mup: output gap {reading}"]
+        assert mup["verdict"] == SUPPORTED
+        assert "from L = 2 to 16" in mup["note"]
+        no_skip = found.loc[f"control mup, no skip: output gap {reading}"]
+        output_only = found.loc[f"control depth_mup, trained: output: output gap {reading}"]
+        assert (no_skip["verdict"], output_only["verdict"]) == (CONTRADICTED, CONTRADICTED)
+        plain = found.loc[f"depth_mup: output gap {reading}"]
+        assert "no skip: output gap" in plain["note"]
+        assert "trained: output: output gap" in plain["note"]
 
 
 def test_distance_to_nfd_counts_only_against_the_coupled_limit():

@@ -147,7 +147,7 @@ def test_the_foot_tells_apart_the_rules_that_are_called_depth_mup():
     assert "CompleteP (branch T L^-1): W₁ and W₂ by n L" in foot
 
 
-def test_every_optimizer_and_parametrization_is_shown_with_its_own_factors(monkeypatch):
+def test_every_optimizer_and_parametrization_is_shown_with_its_own_factors(monkeypatch, quick):
     """Momentum follows SGD's column and AdamW Adam's; a row that has no colour stands at the foot too."""
     table = make("depth_transfer")
     renamed = table.assign(

@@ -79,8 +79,8 @@ def test_passes_agree_with_the_reference(kind, activation, moved):
     """Members of all parametrizations and both couplings, each compared with its own network."""
     a = Architecture(**SHAPE, **KINDS[kind], activation=activation, horizon=1.7)
     names = [*PARAMETRIZATIONS, *PARAMETRIZATIONS]
-    couplings = ["standard"] * 6 + ["decoupled"] * 6
-    seeds = [0, 1, 2, 0, 1, 2, 0, 1, 5, 6, 1, 2]
+    couplings = [name for name in ("standard", "decoupled") for _ in PARAMETRIZATIONS]
+    seeds = [0, 1, 2, 0, 1, 2, 0, 1, 5, 6, 1, 2, 5, 6][: len(names)]
     stack = stack_of(a, names, seeds, couplings)
     networks = [network_of(a, *who) for who in zip(names, seeds, couplings, strict=True)]
     if moved:

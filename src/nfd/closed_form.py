@@ -8,12 +8,12 @@
 * the same response for any activation by one-dimensional integrals: :func:`moments`,
   :func:`one_sample_response`;
 * many samples, first step, from the recursions of the kernels: :func:`first_step_change`,
-  :func:`batch_gap`.
+  :func:`batch_gap`, :func:`batch_response_ratio`.
 
 Everywhere ``depth`` is the number L of blocks and ``horizon`` is T.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp, inf
 from typing import Any, NamedTuple
 
@@ -231,6 +231,9 @@ def one_sample_response(
 
 # --- Many samples, the first step ----------------------------------------------------------------
 
+# Inputs (B, d) and targets (B, C) of the samples that are learned, inputs (P, d) that are looked at.
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 def first_step_change(
     batch_inputs: np.ndarray,
@@ -297,19 +300,32 @@ def batch_gap(
     rms over probes and outputs of standard minus decoupled change, over that of the standard change.
     ``options`` are those of :func:`first_step_change` but for the coupling and the learning rate.
     """
+    standard, decoupled = _both_changes((batch_inputs, batch_targets, probe_inputs), depth, options)
+    return float(np.linalg.norm(standard - decoupled) / np.linalg.norm(standard))
+
+
+def batch_response_ratio(
+    batch_inputs: np.ndarray,
+    batch_targets: np.ndarray,
+    probe_inputs: np.ndarray,
+    *,
+    depth: int,
+    **options: Any,
+) -> float:
+    """As :func:`batch_gap`: rms of the standard change over that of the decoupled one."""
+    standard, decoupled = _both_changes((batch_inputs, batch_targets, probe_inputs), depth, options)
+    return float(np.linalg.norm(standard) / np.linalg.norm(decoupled))
+
+
+def _both_changes(
+    batch: Batch, depth: int, options: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard and decoupled :func:`first_step_change` at rate 1."""
     standard, decoupled = (
-        first_step_change(
-            batch_inputs,
-            batch_targets,
-            probe_inputs,
-            depth=depth,
-            learning_rate=1.0,
-            coupling=coupling,
-            **options,
-        )
+        first_step_change(*batch, depth=depth, learning_rate=1.0, coupling=coupling, **options)
         for coupling in ("standard", "decoupled")
     )
-    return float(np.linalg.norm(standard - decoupled) / np.linalg.norm(standard))
+    return standard, decoupled
 
 
 def _first_step_kernel(

@@ -248,7 +248,7 @@ class Stack:
         first = self.members - self._third
         error = t.clone()
         products.backward(g[first:], self.third_copy["hidden_2"][layer], error[first:])
-        self._times_derivative(error[first:], trace, layer, first)
+        self.times_derivative(error[first:], trace, layer, first)
         return error
 
     def add_product(self, gradient: LayerGradient, scale: Tensor) -> None:
@@ -332,7 +332,7 @@ class Stack:
         visit(LayerGradient("output", 0, chi, trace.final))
         for layer in reversed(range(a.depth)):
             phi = trace.phi[layer]
-            t = self._times_derivative(self.times_backward(g, "hidden_2", layer), trace, layer)
+            t = self.times_derivative(self.times_backward(g, "hidden_2", layer), trace, layer)
             error = self.error_of_first(t, g, trace, layer)
             visit(LayerGradient("hidden_2", layer, g, phi))
             if a.block_layers == 2:
@@ -342,7 +342,7 @@ class Stack:
             g = g.add_(t) if a.skip else t
         visit(LayerGradient("input", 0, g, trace.inputs, trace.groups))
 
-    def _times_derivative(self, g: Tensor, trace: "Trace", layer: int, first: int = 0) -> Tensor:
+    def times_derivative(self, g: Tensor, trace: "Trace", layer: int, first: int = 0) -> Tensor:
         """``g`` times phi' of a block, in place; of the members from ``first`` on."""
         if self.activation.times_derivative is not None:
             return self.activation.times_derivative(g, trace.phi[layer][first:])

@@ -27,6 +27,7 @@ from nfd.pipeline.reuse import Part
 from nfd.pipeline.settings import JobSettings, LimitSettings, NetworkSettings, TrainingSettings
 from nfd.training.batches import TrainingData, as_values, draw_batches
 from nfd.training.checkpoint import Checkpoint
+from nfd.training.probes import signed_couplings
 from nfd.training.recorder import DIVERGENCE_FACTOR
 from nfd.training.train import train
 from nfd.training.trainer import Member, NetworkState
@@ -264,10 +265,12 @@ def _diverged(trajectory: LimitTrajectory, steps: NDArray[np.int_]) -> list[bool
 def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:
     """(split, metric) -> values (K+1,), named as those of networks."""
     probed = ("output_change", "coupling_layer", "coupling_accumulated", "kernel_min_eigenvalue")
+    signed = signed_couplings(trajectory.coupling, trajectory.branch)
     metrics = {
         ("train", "loss"): trajectory.train_losses,
         ("test", "loss"): trajectory.test_losses,
         **{("probe", name): getattr(trajectory, name) for name in probed},
+        **{("probe", name): c for name, c in signed.items()},
     }
     # The coupling of two-layer blocks is not defined: all NaN, and no rows.
     return {key: values for key, values in metrics.items() if not np.isnan(values).all()}

@@ -13,26 +13,37 @@ internal_collapse (the first and the last step)
 correction_exponent (besides the quantities of depth_transfer, in :mod:`nfd.evidence.rates`)
     first_step_output_change, first_step_output_change_slope    network and fit, fit  over depth
                                             (the smallest rate)
-deeper_is_better (from experiment depth_transfer_2)
-    best_train_loss, best_test_loss           network  over depth, each at its own best rate
-    advantage                      network  over depth: log(depth_mup's best loss / its own), paired by seed;
-                                            series as the network that is compared with depth_mup
-    advantage_mean                 fit      average over depths
-    train_loss_gain_depth, train_loss_gain_depth_mean           as in scaling_trend
-                                            (:mod:`nfd.claims.scaling.evidence`)
+deeper_is_better (from experiment depth_transfer_2; every network and depth at its own best rate)
+    best_train_loss, best_test_loss           network  over depth
+    advantage, advantage_test      network  over depth, at the steps read: log(depth_mup's best loss / own),
+                                            training and test, paired by seed; series as the network that is
+                                            compared with depth_mup
+    advantage_accuracy             network  the same of test accuracies: its own - depth_mup's
+    advantage_mean                 fit      advantage averaged over depths
+    train_loss_gain_depth, test_loss_gain_depth, train_loss_gain_depth_mean, test_loss_gain_depth_mean
+                                   network, fit  as in scaling_trend (:mod:`nfd.claims.scaling.evidence`)
+    accuracy_gain_depth_mean       fit      test accuracy that a doubling of depth gains, mean
 """
 
 import numpy as np
 import pandas as pd
 
 from nfd.evidence.estimates import add_change, add_diverged, add_gain_rows
-from nfd.evidence.intervals import interval, over_seeds
-from nfd.evidence.rates import Curves, add_best_loss, add_transfer, least_loss
+from nfd.evidence.intervals import mean_interval
+from nfd.evidence.rates import (
+    FEWEST_RATES,
+    Sweep,
+    add_best_losses,
+    add_excess,
+    add_transfer,
+    at_best_rates,
+    excess_at_best,
+    sweeps,
+)
 from nfd.evidence.selection import (
     at_reading_rate,
     each,
     first_step,
-    pick_last,
     pick_metric,
     pick_networks,
     pick_runs,
@@ -100,57 +111,65 @@ def deeper_is_better(results: pd.DataFrame) -> pd.DataFrame:
     plain = (data["trainable"] == everything) & (data["coupling"] == "standard")
     data = data[plain]
     add_diverged(rows, data)
-    final = pick_last(data)
-    for _, group in each(final, "block_layers", "optimizer", "width"):
-        lines = {series_label(keys): (keys, part) for keys, part in each(group, *LINE, "width")}
+    for _, group in each(data, "block_layers", "optimizer", "width"):
+        lines = {series_label(keys): (keys, sweep) for keys, sweep in sweeps(group, "depth")}
         reference = lines.get("depth_mup")
-        for keys, part in lines.values():
-            _add_depth_losses(rows, keys, part)
+        for keys, sweep in lines.values():
+            if len(sweep.rates) < FEWEST_RATES:
+                continue
+            add_best_losses(rows, keys, sweep, "depth")
+            _add_gains(rows, keys, sweep)
             if reference is not None and keys != reference[0]:
-                _add_advantage(rows, keys, part, reference[1])
+                _add_advantages(rows, keys, sweep, reference[1])
     return rows.frame()
 
 
-def _add_depth_losses(rows: Rows, keys: dict[str, object], part: pd.DataFrame) -> None:
-    curves = Curves.of(part, "depth")
-    if curves is None:
+def _add_gains(rows: Rows, keys: dict[str, object], sweep: Sweep) -> None:
+    """What a doubling of depth gains, each depth at its own best rate, at the last step."""
+    found = at_best_rates(sweep, -1)
+    usable = np.isfinite(found["train"]).all(axis=0)
+    if usable.sum() < 2:
         return
-    step = int(part["step"].iloc[0])
-    best = curves.rates[np.argmin(np.nan_to_num(over_seeds(curves.train), nan=np.inf), axis=1)]
-    columns = {"step": step, "split": "train", "depth": curves.sizes, "learning_rate": best}
-    add_best_loss(rows, keys, curves, {**columns, "source": "network"})
-    if len(curves.sizes) < 2:
-        return
-    quantity, shown = "train_loss_gain_depth", {"step": step, "split": "train"}
+    depths, step = sweep.sizes[usable], int(sweep.steps[-1])
+    for split in ("train", "test"):
+        losses = np.exp(found[split][:, usable])[..., None]
+        add_gain_rows(
+            rows,
+            keys,
+            f"{split}_loss_gain_depth",
+            "depth",
+            depths,
+            losses,
+            {"step": step, "split": split},
+        )
+    accuracies = found["accuracy"][:, usable]
+    if np.isfinite(accuracies).all():
+        per_doubling = (accuracies[:, -1] - accuracies[:, 0]) / np.log2(depths[-1] / depths[0])
+        columns = {"step": step, "split": "test", "source": "fit"}
+        rows.add(
+            "accuracy_gain_depth_mean",
+            keys,
+            mean_interval(per_doubling),
+            len(accuracies),
+            **columns,
+        )
 
-    def best_loss(means: np.ndarray) -> np.ndarray:
-        return least_loss(means)[..., None]
 
-    add_gain_rows(rows, keys, quantity, "depth", curves.sizes, curves.train, shown, best_loss)
-
-
-def _add_advantage(
-    rows: Rows, keys: dict[str, object], part: pd.DataFrame, reference: pd.DataFrame
-) -> None:
-    """log(depth_mup's best loss / this network's best loss) at each depth, paired by seed."""
-    both = []
-    depths = np.intersect1d(part["depth"], reference["depth"])
-    seeds = np.intersect1d(part["seed"], reference["seed"])
-    for frame in (reference, part):
-        shared = frame[frame["depth"].isin(depths) & frame["seed"].isin(seeds)]
-        curves = Curves.of(shared, "depth") if len(shared) else None
-        if curves is None:
-            return
-        both.append(curves.train)
-    split = both[0].shape[2]
-
-    def advantage(m: np.ndarray) -> np.ndarray:
-        return np.log(least_loss(m[..., :split])) - np.log(least_loss(m[..., split:]))
-
-    paired = np.concatenate(both, axis=2)  # (seeds, depths, rates of both)
-    columns = {"step": int(part["step"].iloc[0]), "split": "train"}
-    found = interval(advantage, paired, names=("advantage",))
-    shown = {**columns, "depth": depths, "source": "network"}
-    rows.add("advantage", keys, found, len(seeds), **shown)
-    average = interval(lambda m: advantage(m).mean(axis=1), paired, names=("advantage",))
-    rows.add("advantage_mean", keys, average, len(seeds), source="fit", **columns)
+def _add_advantages(rows: Rows, keys: dict[str, object], sweep: Sweep, reference: Sweep) -> None:
+    """By what this network is better than depth_mup, each at its own best rate, at the steps read."""
+    for place in sweep.read_at:
+        depths, excess = excess_at_best(reference, sweep, place)
+        step = int(sweep.steps[place])
+        better = {
+            "advantage": ("train", excess["train"]),
+            "advantage_test": ("test", excess["test"]),
+            "advantage_accuracy": ("test", -excess["accuracy"]),
+        }
+        for quantity, (split, values) in better.items():
+            add_excess(rows, quantity, keys, depths, values, "depth", step, split)
+    last = {"step": int(sweep.steps[-1]), "split": "train"}
+    depths, excess = excess_at_best(reference, sweep, -1)
+    known = np.isfinite(excess["train"]).all(axis=0)
+    if known.any():
+        average = mean_interval(excess["train"][:, known].mean(axis=1))
+        rows.add("advantage_mean", keys, average, len(excess["train"]), source="fit", **last)
