@@ -7,6 +7,7 @@ The Snakefile imports this module, so it loads nothing heavy.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message is one sentence naming the key."""
 
 
+@cache
 def load_schema() -> dict[str, Any]:
     """The JSON schema of the configuration, with the names that the registries hold today."""
     schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
