@@ -57,11 +57,15 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message is one sentence naming the key."""
 
 
-@cache
 def load_schema() -> dict[str, Any]:
     """The JSON schema of the configuration, with the names that the registries hold today."""
+    schema = _written_schema()
+    return {**schema, "$defs": schema["$defs"] | schema_definitions()}
+
+
+@cache
+def _written_schema() -> dict[str, Any]:
     schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    schema["$defs"] |= schema_definitions()
     return schema
 
 
