@@ -10,6 +10,7 @@ from check_config import load
 from nfd.data.raw import DataError
 from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
+from nfd.pipeline.states import States
 from nfd.pipeline.store import Store, StoreError, default_folder
 from nfd.pipeline.upkeep import TOLERANCE, addresses_of, verify
 
@@ -66,11 +67,12 @@ def _used(arguments: argparse.Namespace) -> set[str]:
 
 
 def _size(store: Store, arguments: argparse.Namespace) -> int:
-    sizes = store.sizes()
+    sizes, states = store.sizes(), States.beside(store.folder).sizes()
     megabytes = sizes["bytes"].sum() / 2**20
     print(
         f"{store.folder}: {len(store.addresses())} networks and simulations "
-        f"in {len(sizes)} files, {megabytes:.1f} MiB"
+        f"in {len(sizes)} files, {megabytes:.1f} MiB; "
+        f"states of {len(states)} networks, {sum(states) / 2**20:.1f} MiB"
     )
     return 0
 
@@ -92,7 +94,9 @@ def _verify(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def _prune(store: Store, arguments: argparse.Namespace) -> int:
-    dropped = store.keep_only(_used(arguments))
+    used = _used(arguments)
+    dropped = store.keep_only(used)
+    States.beside(store.folder).keep_only(used)
     print(f"{dropped} networks and simulations dropped")
     return _size(store, arguments)
 
