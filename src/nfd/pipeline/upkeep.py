@@ -108,7 +108,7 @@ def _compared(
     limit = 0.0 if width and width <= EXACT_WIDTH and settings.precision == "float32" else TOLERANCE
     columns = ["step", "split", "metric", "diverged"]
     same = kept[columns].to_numpy().tolist() == again[columns].to_numpy().tolist()
-    difference = _difference(_numbers(kept), _numbers(again)) if same else np.inf
+    difference = largest_difference(_numbers(kept), _numbers(again)) if same else np.inf
     return Check(address, width, difference, difference <= limit)
 
 
@@ -121,7 +121,7 @@ def _numbers(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     return numbers
 
 
-def _difference(kept: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray]) -> float:
+def largest_difference(kept: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray]) -> float:
     """Largest difference of two networks, each metric relative to its largest number."""
     worst = 0.0
     for metric, numbers in kept.items():
