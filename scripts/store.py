@@ -12,7 +12,7 @@ from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
 from nfd.pipeline.states import States
 from nfd.pipeline.store import Store, StoreError, default_folder
-from nfd.pipeline.upkeep import TOLERANCE, addresses_of, verify
+from nfd.pipeline.upkeep import LOSS_TOLERANCE, TOLERANCE, addresses_of, verify
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +88,8 @@ def _verify(store: Store, arguments: argparse.Namespace) -> int:
     failed = sum(not check.passed for check in checks)
     print(
         f"{len(checks)} of {known} networks of the present code and data made again, {failed} differ "
-        f"(allowed: nothing at small widths, {TOLERANCE:g} where stacking changes bits)"
+        f"(allowed: nothing at small widths; where kernels may be others, {LOSS_TOLERANCE:g} of losses "
+        f"and {TOLERANCE:g} of other numbers)"
     )
     return 1 if failed else 0
 

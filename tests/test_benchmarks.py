@@ -154,7 +154,8 @@ def test_cpu_lines_run_at_small_sizes(in_process):
     line = sweeps.sweep_line(SMALL, FLOOR, ((1, 1),), target=1.5, steps=1, repeats=2, **peer)
     assert [row["method"] for row in line["rows"]] == ["stacked", "apart", "serial"]
     (same, _) = neighbours.neighbours_line((SMALL,), steps=5, looked_at=2)["rows"]
-    assert same["largest relative difference"] < 1e-6
+    assert same["in a stack or alone"] < 1e-6
+    assert same["losses by other kernels"] <= same["other numbers by other kernels"] < 1e-5
     shapes = ((8, 2),)
     sizes = sweeps.stack_size_line(shapes, (1, 4), repeats=1, seconds=0.01)
     assert sizes["rows"][0]["fastest"] in (1, 4)

@@ -145,6 +145,7 @@ def test_a_longer_run_goes_on_from_a_kept_shorter_one(place, caplog, monkeypatch
     assert "trained 2 networks, 0 from the store, 10 continued" in " ".join(LOGGED)
     run("afresh", caplog, store="other/store", steps=6, **LONGER)
     assert_same_tables("longer", "afresh")
+    assert script("store")(["verify", "--sample", "100", "--data", "data.npz"]) == 0
     shorter = tables.read(sorted(Path("before").glob("*sgd.parquet"))[0])
     longer = tables.read(sorted(Path("longer").glob("*sgd.parquet"))[0])
     within = longer[longer["step"] <= 3].reset_index(drop=True)
