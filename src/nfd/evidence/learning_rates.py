@@ -45,7 +45,7 @@ ROUNDED_RATES = 0.02
 PLACE_ERROR = 0.05
 ROOT_ERROR = 0.06
 # A curve that is lower than its ends by no more than this, in log loss, is flat: all runs diverged, say.
-ROUND_OFF = 1e-6
+FLAT = 1e-6
 # The smoothed curve is evaluated at so many points per octave.
 FINENESS = 16
 
@@ -125,7 +125,7 @@ class Smoother:
         step = np.diff(self.log2_rates)[0]
         place = np.take_along_axis(self.log2_rates[:-1] + share * step, chosen, axis=-1)[..., 0]
         ends = np.minimum(curve[..., 0], curve[..., -1])
-        return np.where(least < ends - ROUND_OFF, place, np.nan)
+        return np.where(least < ends - FLAT, place, np.nan)
 
     def rise(self, means: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         """By how much curves (..., rates) rise between two log2 rates (...,): the integral of their slope.
