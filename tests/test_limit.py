@@ -17,7 +17,7 @@ from test_gaussian import complete
 from nfd.closed_form import first_step_change, first_step_response
 from nfd.limit import network as matrix_free
 from nfd.limit.gaussian import GaussianMatrix
-from nfd.limit.memory import memory_bytes
+from nfd.limit.memory import is_written_out, memory_bytes
 from nfd.limit.network import MatrixFreeNetwork
 from nfd.limit.problem import LimitProblem
 from nfd.limit.simulate import follow, simulate_dense, simulate_limit
@@ -53,10 +53,13 @@ def float64(a_problem, particles, seed=0, **options):
 # --- (a) the revealed matrices, completed and trained densely ---------------------------------------
 
 
-def completed_network(a_problem, particles, seed):
-    """A dense network of the reference whose weights are those a limit simulation revealed."""
-    seen = MatrixFreeNetwork(a_problem, particles, seed, dtype=torch.float64)
+def completed_network(a_problem, particles, seed, written_out=False):
+    """A dense network of the reference whose weights are those a limit simulation revealed or wrote."""
+    seen = MatrixFreeNetwork(
+        a_problem, particles, seed, dtype=torch.float64, written_out=written_out
+    )
     inputs, outputs = seen.input_weights.clone(), seen.output_weights.clone()
+    written = [[entries(matrix) for matrix in block] for block in seen.blocks if written_out]
     trajectory = follow(a_problem, seen)
     network = Network(
         a_problem.parametrization,
@@ -75,11 +78,19 @@ def completed_network(a_problem, particles, seed):
     network.W0["input"], network.W0["output"] = [inputs.numpy().T], [outputs.numpy()]
     rng = np.random.default_rng(seed)
     for layer, block in enumerate(seen.blocks):
-        for role, matrix in zip(a_problem.hidden_roles, block, strict=True):
-            forward, backward = complete(matrix.initial, rng)
+        for place, (role, matrix) in enumerate(zip(a_problem.hidden_roles, block, strict=True)):
+            forward, backward = (
+                written[layer][place] if written_out else complete(matrix.initial, rng)
+            )
             network.W0[role][layer], network.backward_W0[role][layer] = forward, backward
     network.W = {role: [w.copy() for w in layers] for role, layers in network.W0.items()}
     return trajectory, network
+
+
+def entries(matrix):
+    """Forward and backward matrix of a written one that has not been trained."""
+    basis = torch.eye(len(matrix.initial), dtype=torch.float64)
+    return matrix.forward(basis).T.numpy().copy(), matrix.backward(basis).numpy().copy()
 
 
 def steps_observed(a_problem):
@@ -136,6 +147,71 @@ def test_completed_to_dense_weights_the_trajectory_is_reproduced(changes, coupli
     assert seen[np.ix_(steps_observed(trial), trial.evaluated_ids)].all()
     assert np.abs(trajectory.outputs - dense)[seen].max() < 1e-10
     assert np.abs(dense[-1] - dense[0]).max() > 0.01  # something was learned
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "cross_entropy", "horizon": 2.0},
+        {"block_layers": 2, "parametrization": "depth_mup_corrected", "observed_steps": (0, 2)},
+        {"parametrization": "mup", "skip": False, "learning_rate": 0.1, "probes": (4,)},
+        {"block_layers": 2, "trainable": ("hidden_1",), "batches": [[0, 0, 1], [2, 0, 2]]},
+    ],
+    ids=lambda c: "-".join(map(str, c.values())),
+)
+def test_a_matrix_written_out_trains_like_a_dense_one(changes, coupling):
+    trial = problem(coupling=coupling, **changes)
+    trajectory, network = completed_network(trial, 12, 3, written_out=True)
+    dense = dense_outputs(trial, network)
+    seen = np.isfinite(trajectory.outputs)
+    assert np.abs(trajectory.outputs - dense)[seen].max() < 1e-10
+    assert np.abs(dense[-1] - dense[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_revealed_or_written_out_is_one_law(coupling):
+    """Outputs, kernels and coupling of few particles, where either is used, within three standard errors."""
+    trial = problem(loss="cross_entropy", coupling=coupling, probes=(0, 4))
+
+    def numbers(seed, written_out):
+        network = MatrixFreeNetwork(trial, 24, seed, written_out=written_out, dtype=torch.float64)
+        t = follow(trial, network)
+        return np.array(
+            [
+                t.losses[-1],
+                t.output_change[-1],
+                t.coupling[-1].sum(),
+                t.gradient_kernel[-1, 0, 0, 1],
+            ]
+        )
+
+    samples = [np.array([numbers(s, written) for s in range(100)]) for written in (False, True)]
+    apart = np.abs(samples[0].mean(0) - samples[1].mean(0))
+    error = np.sqrt(sum(sample.var(0, ddof=1) / 100 for sample in samples))
+    assert (apart < 3.5 * error).all()
+
+
+def test_written_out_where_many_vectors_meet_few_particles():
+    assert is_written_out(300, 400, 101, "standard")
+    assert not is_written_out(300, 400, 99, "standard")  # revealed: two thirds of the operations
+    assert not is_written_out(300, 400, 400, "fresh")
+
+
+@pytest.mark.parametrize("written_out", [False, True])
+def test_depths_that_share_their_noise_are_closer(written_out):
+    """One Brownian path: the difference over depth scatters less than between unrelated runs."""
+
+    def last(depth, seed, noise_depth):
+        trial = problem(depth=depth, probes=(), horizon=1.0)
+        options = {"noise_depth": noise_depth, "written_out": written_out}
+        return follow(trial, MatrixFreeNetwork(trial, 60, seed, **options)).losses[-1]
+
+    pairs = {
+        shared: [last(4, s, 8 if shared else 4) - last(8, s, 8) for s in range(24)]
+        for shared in (True, False)
+    }
+    assert np.std(pairs[True]) < 0.6 * np.std(pairs[False])
 
 
 class Remembering(GaussianMatrix):
@@ -364,9 +440,17 @@ def far_apart(one, other):
     return [name for name, bad in zip(names, far, strict=True) if bad]
 
 
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-@pytest.mark.parametrize("block_layers", [1, 2])
-def test_means_over_seeds_are_those_of_dense_networks(loss, block_layers):
+@pytest.mark.parametrize(
+    ("block_layers", "loss"),
+    [
+        (1, "cross_entropy"),
+        (2, "mse"),
+        # The other pairs: the loss enters by its derivative only, whatever the blocks.
+        pytest.param(1, "mse", marks=pytest.mark.nightly),
+        pytest.param(2, "cross_entropy", marks=pytest.mark.nightly),
+    ],
+)
+def test_means_over_seeds_are_those_of_dense_networks(block_layers, loss):
     """Width 256, depth 4, three steps, 32 seeds each: within three standard errors."""
     shape = (block_layers, loss)
     dense = {coupling: means(simulate_dense, coupling, *shape) for coupling in LIMIT_COUPLINGS}
@@ -705,6 +789,17 @@ def test_memory_is_known_in_advance(observed):
         held = sum(m.initial.nbytes for block in network.blocks for m in block)
         held += sum(slope.nbytes for slope in network.slopes)
         assert held < memory_bytes(trial, 2000, dtype.itemsize) < 1.4 * held
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_memory_of_matrices_written_out_is_known_in_advance(coupling):
+    trial = problem(depth=6, batches=np.tile(BATCHES, (20, 1)), coupling=coupling)
+    network = MatrixFreeNetwork(trial, 300, 0, written_out=True)
+    assert is_written_out(300, *trial.vectors, coupling)
+    follow(trial, network)
+    held = sum(m.nbytes for block in network.blocks for m in block)
+    held += sum(slope.nbytes for slope in network.slopes)
+    assert held < memory_bytes(trial, 300) < 1.4 * held
 
 
 @pytest.mark.parametrize(

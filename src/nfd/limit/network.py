@@ -1,4 +1,4 @@
-"""A network whose hidden matrices are never built (docs/theory.md, sections 3 and 4)."""
+"""A network of particles; its hidden matrices are built only where that is cheaper (docs/theory.md)."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nfd.choices import check_choice
 from nfd.limit.gaussian import GaussianMatrix, Noise
+from nfd.limit.hidden import HiddenMatrix, RevealedMatrix, WrittenMatrix
 from nfd.limit.problem import LimitProblem
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.parametrization import PARAMETRIZATIONS
@@ -15,45 +16,11 @@ from nfd.network.roles import ROLES, Role
 from nfd.seeds import generator
 
 
-class HiddenMatrix:
-    """A hidden matrix: its initial weights, revealed as needed, and what training added to them.
-
-    The change is left.basis^T @ change @ right.basis, so that only the small ``change`` is kept.
-    ``multiplier`` is the forward multiplier, left to the caller; ``rate`` multiplies a step's sum of
-    outer products.
-    """
-
-    def __init__(self, initial: GaussianMatrix, multiplier: float, rate: float):
-        self.initial, self.multiplier, self.rate = initial, multiplier, rate
-        self._change = initial.left.basis.new_zeros(initial.left.capacity, initial.right.capacity)
-        self._changed = False
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """W x for each row x."""
-        change = self._change if self._changed else None
-        values, self.inputs = self.initial.multiply(vectors, change)
-        return values
-
-    def backward(self, vectors: Tensor) -> Tensor:
-        """W^T g for each row g."""
-        change = self._change if self._changed else None
-        values, self.errors = self.initial.multiply_transposed(vectors, change)
-        return values
-
-    def initial_forward(self, rows: slice | np.ndarray) -> Tensor:
-        """W^0 x for some rows of the last forward block."""
-        return self.inputs[rows] @ self.initial.right.images
-
-    def learn(self, rows: slice | np.ndarray, weights: Tensor) -> None:
-        """Add rate * sum_b weights_b error_b input_b^T; input b is row ``rows[b]`` of its block."""
-        if self.rate:
-            seen = self._change[: self.initial.left.used, : self.initial.right.used]
-            seen.addmm_((self.errors * weights[:, None]).T, self.inputs[rows], alpha=self.rate)
-            self._changed = True
-
-
 class MatrixFreeNetwork:
-    """A network of ``particles`` neurons with matrix-free hidden weights, and its last pass."""
+    """A network of ``particles`` neurons with matrix-free hidden weights, and its last pass.
+
+    ``written_out``: with their entries instead, which changes the random numbers drawn, not the law.
+    """
 
     def __init__(
         self,
@@ -65,6 +32,7 @@ class MatrixFreeNetwork:
         dtype: torch.dtype = torch.float32,
         noise_depth: int | None = None,
         negate: Sequence[Role] = (),
+        written_out: bool = False,
     ):
         noise_depth = noise_depth or problem.depth
         if noise_depth % problem.depth:
@@ -75,6 +43,7 @@ class MatrixFreeNetwork:
             check_choice("negate", role, ROLES)
         self.problem, self.particles, self.seed, self.negate = problem, particles, seed, negate
         self.device, self.dtype = torch.device(device), dtype
+        self.written_out = written_out
         architecture = problem.architecture(particles)
         self.scales = PARAMETRIZATIONS[problem.parametrization].scales(
             particles,
@@ -104,19 +73,17 @@ class MatrixFreeNetwork:
         problem = self.problem
         per_layer = noise_depth // problem.depth
         cells = range(layer * per_layer, (layer + 1) * per_layer)
-        steps = range(problem.steps + 1)
-        block = []
+        block: list[HiddenMatrix] = []
         for role in problem.hidden_roles:
-            initial = GaussianMatrix(
-                self._noise(role, "forward", cells=cells),
-                self._noise(role, "backward", cells=cells),
-                sum(len(problem.forward_ids(step)) for step in steps),
-                sum(len(problem.backward_ids(step)) for step in steps),
-                problem.coupling,
-            )
+            noises = [self._noise(role, way, cells=cells) for way in ("forward", "backward")]
+            multiplier = self.scales[role].multiplier
             # A block's derivative by the product of its last matrix also carries the branch factor.
             rate = self._rate(role) * (self.branch if role == "hidden_2" else 1.0) / self.particles
-            block.append(HiddenMatrix(initial, self.scales[role].multiplier, rate))
+            if self.written_out:
+                block.append(WrittenMatrix(*noises, problem.coupling, multiplier, rate))
+            else:
+                initial = GaussianMatrix(*noises, *problem.vectors, problem.coupling)
+                block.append(RevealedMatrix(initial, multiplier, rate))
         return block
 
     def _rate(self, role: Role) -> float:

@@ -126,6 +126,13 @@ class LimitProblem:
         """Ids of the probes looked at before ``step``: all or none."""
         return self.probe_ids if self.is_observed(step) else self.probe_ids[:0]
 
+    @cached_property
+    def vectors(self) -> tuple[int, int]:
+        """How many vectors a hidden matrix multiplies forward and backward, summed over the K + 1 passes."""
+        steps = range(self.steps + 1)
+        forward = sum(len(self.forward_ids(step)) for step in steps)
+        return forward, sum(len(self.backward_ids(step)) for step in steps)
+
     def _learned_at(self, step: int) -> np.ndarray:
         """Ids, sorted and once each, of the samples that SGD step number ``step`` learns from."""
         return np.unique(self.batches[step : step + 1])

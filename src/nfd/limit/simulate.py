@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from nfd.limit.dense import DenseNetwork
+from nfd.limit.memory import is_written_out
 from nfd.limit.network import MatrixFreeNetwork
 from nfd.limit.problem import LimitProblem
 from nfd.limit.trajectory import LimitTrajectory, Record, Seen
@@ -59,6 +60,7 @@ def simulate_limit(
         dtype=dtype,
         noise_depth=noise_depth,
         negate=negate,
+        written_out=is_written_out(particles, *problem.vectors, problem.coupling),
     )
     return follow(problem, network)
 

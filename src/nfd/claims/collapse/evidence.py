@@ -1,15 +1,18 @@
 """Two-layer blocks: where the learned change goes (C9), and what the corrected rate buys (C11, C12).
 
-The observables, own, inherited and stream change, are those of docs/theory.md, section 6; the correction and
-its exponent p those of section 2; section 5 says what the first step must show. internal_collapse reads each
-network at its reading rate (:func:`nfd.evidence.selection.reading_rates`).
+The observables, own, inherited, total, stream and gradient change, are those of docs/theory.md, section 6;
+the correction and its exponent p those of section 2; section 5 says what the first steps must show.
+internal_collapse reads each network at its reading rate (:func:`nfd.evidence.selection.reading_rates`).
 
 Quantities (:mod:`nfd.evidence.table` says how to read them)
 ------------------------------------------------------------
 internal_collapse (the first and the last step)
-    own_change_1, own_change_2, inherited_change_1, inherited_change_2, stream_change_1, stream_change_2,
-    output_change                  network, fit  over depth
+    own_change_1, own_change_2, inherited_change_1, inherited_change_2, total_change_1, total_change_2,
+    stream_change_1, stream_change_2, gradient_change_1, gradient_change_2, output_change
+                                   network, fit  over depth
     <each>_slope                   fit      one row per series and step
+    gradient_change_1              closed_form  over depth, first step, one sample: the decoupled networks'
+                                            scaled to their first point; series as theirs
 correction_exponent (besides the quantities of depth_transfer, in :mod:`nfd.evidence.rates`)
     first_step_output_change, first_step_output_change_slope    network and fit, fit  over depth
                                             (the smallest rate)
@@ -28,8 +31,9 @@ deeper_is_better (from experiment depth_transfer_2; every network and depth at i
 import numpy as np
 import pandas as pd
 
+from nfd.closed_form import learned_gradient_change
 from nfd.evidence.estimates import add_change, add_diverged, add_gain_rows
-from nfd.evidence.intervals import mean_interval
+from nfd.evidence.intervals import mean_interval, over_seeds
 from nfd.evidence.rates import (
     FEWEST_RATES,
     Sweep,
@@ -44,19 +48,25 @@ from nfd.evidence.selection import (
     at_reading_rate,
     each,
     first_step,
+    grid_values,
     pick_metric,
     pick_networks,
     pick_runs,
 )
 from nfd.evidence.table import DEFAULT_TRAINABLE, LINE, Rows, series_label
+from nfd.network.activations import ACTIVATIONS
 
 CHANGES = (
     "own_change_1",
     "own_change_2",
     "inherited_change_1",
     "inherited_change_2",
+    "total_change_1",
+    "total_change_2",
     "stream_change_1",
     "stream_change_2",
+    "gradient_change_1",
+    "gradient_change_2",
     "output_change",
 )
 
@@ -76,7 +86,34 @@ def internal_collapse(results: pd.DataFrame) -> pd.DataFrame:
         measured = pick_metric(chosen, metric)
         for keys, part in each(measured[measured["step"].isin(steps)], *LINE, "width", "step"):
             add_change(rows, metric, keys, part, int(keys["step"]))
+    changed = pick_metric(chosen[chosen["step"] == steps[0]], "gradient_change_1")
+    _add_gradient_theory(rows, changed[changed["coupling"] == "decoupled"])
     return rows.frame()
+
+
+def _add_gradient_theory(rows: Rows, data: pd.DataFrame) -> None:
+    """The closed form of one sample beside each line of depth_mup and its corrections, at its own scale."""
+    for keys, part in each(data, *LINE, "width", "step", "activation", "horizon"):
+        activation = str(keys.pop("activation"))
+        horizon = float(keys.pop("horizon"))
+        known = keys["parametrization"] in ("depth_mup", "depth_mup_corrected")
+        (depths,), values = grid_values(part, "depth")
+        if not known or not len(values) or ACTIVATIONS[activation].energy is None:
+            continue
+        exact = np.array(
+            [
+                learned_gradient_change(
+                    depth=int(depth),
+                    horizon=horizon,
+                    activation=activation,
+                    correction=float(keys["correction"]),
+                )
+                for depth in depths
+            ]
+        )
+        scaled = exact / exact[0] * over_seeds(values)[0]
+        shown = {"source": "closed_form", "split": "probe", "depth": depths}
+        rows.add("gradient_change_1", keys, scaled, **shown)
 
 
 def correction_exponent(results: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nfd.drawing.axes import fix_ticks, linear_y
-from nfd.drawing.lines import draw_line, entry, line_entries, reference_line
+from nfd.drawing.lines import draw_closed_form, draw_line, entry, line_entries, reference_line
 from nfd.drawing.names import (
     NOT_FITTED,
     exponent_text,
@@ -39,12 +39,13 @@ def internal_collapse(table: pd.DataFrame) -> list[Row]:
             draw = partial(sizes_panel, label="rms change", x="depth")
             panels.append(Panel(f"{name}: {title}", changes, draw))
         rows.append(Row(panels, line_entries(measured) if layer == 1 else []))
+    rows.append(Row([_gradient_panel(table, layer, name) for layer, name in layers.items()]))
     output = usable(pick(table, "output_change"))
     first = output["step"].min()
     slopes = {
         f"{kind}_change_{layer}_slope": f"{name} {kind}"
         for layer, name in layers.items()
-        for kind in kinds
+        for kind in (*kinds, "total", "gradient")
     } | {"output_change_slope": "output"}
     draw = partial(sizes_panel, label="rms change", x="depth")
     panels = [Panel("output, first step", output[output["step"] == first], draw)]
@@ -53,7 +54,21 @@ def internal_collapse(table: pd.DataFrame) -> list[Row]:
     rows.append(Row(panels))
     title = "slopes in log depth (filled: last step, hollow: first step)"
     exponents = dots(title, table, "slope", slopes, (-0.5, 0.0, 0.5))
-    return [*rows, Row([exponents], height=3.0)]
+    return [*rows, Row([exponents], height=4.0)]
+
+
+def _gradient_panel(table: pd.DataFrame, layer: int, name: str) -> Panel:
+    """Change of the gradient's stream by a layer after the first step, with the closed form of W1's."""
+    mine = usable(pick(table, f"gradient_change_{layer}"))
+    exact = mine["source"] == "closed_form"
+    first = mine.loc[~exact, "step"].min()
+
+    def draw(axes: Axes, shown: pd.DataFrame) -> None:
+        sizes_panel(axes, shown[shown["source"] != "closed_form"], "change / rms g_L", "depth")
+        for _, points in shown[shown["source"] == "closed_form"].groupby("series"):
+            draw_closed_form(axes, points, "depth")
+
+    return Panel(f"{name}: change of the gradient, first step", mine[mine["step"] == first], draw)
 
 
 def correction_exponent(table: pd.DataFrame) -> list[Row]:

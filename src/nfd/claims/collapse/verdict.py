@@ -78,7 +78,10 @@ def internal_collapse(frames: Frames) -> list[Finding]:
     both = (
         "the branch factor in the gradient gives L^-1/2 in either layer (docs/theory.md, section 2)"
     )
-    coherent = "weights that are reused add coherently over blocks; see the decoupled networks"
+    coherent = (
+        "what the change adds up to, which no version of the paper states; weights that are reused add "
+        "coherently over blocks, see the decoupled networks"
+    )
     series = "depth_mup"
     # What reaches the layer from below keeps its size: the statistic tells an exponent 0 from -1/2.
     inherited = _change_over_depth(
@@ -100,6 +103,9 @@ def internal_collapse(frames: Frames) -> list[Finding]:
         ),
         _change_over_depth(
             frames, "inherited_change_2", series, OF_ORDER_ONE, "inherited change, layer 2"
+        ),
+        _change_over_depth(
+            frames, "total_change_1", series, OF_ORDER_ONE, "own and inherited change, layer 1"
         ),
         _change_over_depth(
             frames, "stream_change_1", series, COLLAPSES, "stream change by layer 1", note=coherent
@@ -151,7 +157,13 @@ def correction_restores(frames: Frames) -> list[Finding]:
             CORRECTED,
             OF_ORDER_ONE,
             "inherited change, layer 1",
-            note="with the own change it makes the total, which grows where this does",
+        ),
+        _change_over_depth(
+            frames,
+            "total_change_1",
+            CORRECTED,
+            OF_ORDER_ONE,
+            "own and inherited change, layer 1",
         ),
         _change_over_depth(
             frames,
@@ -161,6 +173,7 @@ def correction_restores(frames: Frames) -> list[Finding]:
             "stream change by layer 1",
             note="reused weights predict +1/2 (docs/theory.md, section 5)",
         ),
+        *_gradient_findings(frames),
     ]
     figure = "correction_exponent"
     frame = frames[figure]
@@ -180,6 +193,27 @@ def correction_restores(frames: Frames) -> list[Finding]:
         )
     # The same networks as in the figure of transfer, whose findings stand above.
     return findings + other_lines(frames, figure, "depth", [(CORRECTED, "sgd")])
+
+
+def _gradient_findings(frames: Frames) -> list[Finding]:
+    """What the learned W1 does to the gradient's stream, with one backward copy of W2 and with a third."""
+    predicted = {
+        f"{CORRECTED}, decoupled": "+1/2, though forward and backward weights are independent",
+        "depth_mup, decoupled": "0",
+        f"{CORRECTED}, third copy": "0: another copy makes W1's gradient",
+        CORRECTED: "+1/2",
+    }
+    return [
+        _change_over_depth(
+            frames,
+            "gradient_change_1",
+            series,
+            OF_ORDER_ONE,
+            "change of the gradient by layer 1",
+            note=f"predicted {power} (docs/theory.md, section 5)",
+        )
+        for series, power in predicted.items()
+    ]
 
 
 def deeper_is_better(frames: Frames) -> list[Finding]:
