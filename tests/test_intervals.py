@@ -104,12 +104,6 @@ def test_pairing_removes_what_seeds_share():
     assert apart.high - apart.low > 1.0
 
 
-def test_resolution_widens_even_an_interval_without_spread():
-    values = np.ones((5, 1))
-    found = intervals.interval(lambda m: m[:, 0], values, resolution=0.2)
-    assert found.high - found.estimate == pytest.approx(1.96 * 0.2, rel=1e-3)
-
-
 def test_one_seed_gives_an_estimate_without_bounds():
     found = intervals.interval(lambda m: m[:, 0], np.ones((1, 1)))
     assert found.estimate == 1.0
