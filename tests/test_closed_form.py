@@ -553,7 +553,7 @@ def test_memory_counts_bases_once_and_no_more_than_the_particles():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "tanh"}, "activation: no closed form for 'tanh'"),
+        ({"activation": "swish"}, "activation: 'swish' is not one of"),
         ({"parametrization": "ntk"}, "parametrization: 'ntk' is not one of mup"),
         ({"trainable": ("hidden_1",)}, "trainable: 'hidden_1' is not one of"),
         ({"coupling": "both"}, "coupling: 'both'"),

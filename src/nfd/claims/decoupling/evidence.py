@@ -35,7 +35,7 @@ response_by_layer (steps at a rate so small that they add up)
     first_gap_square               closed_form  the same on the very batch, and 'one sample, <the same>'
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ from nfd.closed_form import (
     response_ratio,
 )
 from nfd.evidence.estimates import add_diverged, add_losses
-from nfd.evidence.first_order import first_order_weights
+from nfd.evidence.first_order import first_order_curve, first_order_weights
 from nfd.evidence.intervals import Interval, jackknife_interval
 from nfd.evidence.selection import (
     at_reading_rate,
@@ -63,12 +63,11 @@ from nfd.evidence.selection import (
     pick_runs,
     pick_vectors,
 )
-from nfd.evidence.squares import plateau, ratio_of_squares
+from nfd.evidence.squares import Squares, plateau, ratio_of_squares
 from nfd.evidence.table import CELL, DEFAULT_TRAINABLE, NETWORK, Rows
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.parametrization import FEATURE_LEARNING
 
-CURVE_POINTS = 30
 # Per cent of the fall of the training loss at which gaps are read.
 PROGRESS = (10, 25, 50, 75)
 # Couplings compared with the standard one, and the coupling in the rows that do so.
@@ -81,8 +80,6 @@ RESPONSES = (
     "response_of_tanh",
 )
 HORIZONS = (0.1, 0.141, 0.2, 0.3, 0.424, 0.6, 1.0, 1.41, 2.0, 3.0)
-
-Squares = Callable[[np.ndarray], np.ndarray]
 
 
 def gia_restoration(
@@ -146,9 +143,7 @@ class _Line:
             fitted["step"] = step
         level = plateau(depths, squares, sample)
         self.rows.add(f"{quantity}_plateau", self.keys, level, seeds, **fitted)
-        limit, amplitude = first_order_weights(depths) @ found.estimate
-        shown = np.geomspace(depths.min(), depths.max(), CURVE_POINTS)
-        curve = limit + amplitude / shown
+        shown, curve = first_order_curve(depths, *first_order_weights(depths) @ found.estimate)
         self.rows.add(quantity, self.keys, curve, seeds, depth=shown, **fitted)
 
 

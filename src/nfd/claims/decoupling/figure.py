@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from nfd.claims.rules import AGREEMENT
 from nfd.drawing.axes import fix_ticks, log_y, size_axis, step_axis
 from nfd.drawing.labels import end_label
 from nfd.drawing.lines import (
@@ -26,9 +27,8 @@ from nfd.drawing.panels import noted, sizes_panel, steps_panel
 from nfd.drawing.style import COLOURS, DASHES, FAINT, INK, Mark, Ramp, mark_of, ramp_of, tint
 from nfd.evidence.table import DEFAULT_TRAINABLE, pick, pick_measured
 
-THRESHOLD = 0.01  # squared gap that counts as agreement, as in verdict.py
 AT_PROGRESS = r"gap_square_at_(\d+)"
-GAP = "(output gap / change)²"
+GAP_LABEL = "(output gap / change)²"
 
 
 def gia_restoration(table: pd.DataFrame) -> list[Row]:
@@ -112,12 +112,12 @@ def _compared(row: pd.Series) -> str:
 
 
 def _by_depth(axes: Axes, table: pd.DataFrame, x: str, ramp: Ramp) -> None:
-    log_y(axes, GAP)
+    log_y(axes, GAP_LABEL)
     networks = table[table["source"] == "network"]
     for (_, depth), points in networks.groupby(["series", "depth"]):
         mark = Mark(ramp.get(depth, INK), _compared(points.iloc[0]))
         draw_line(axes, points, x, mark, band=True)
-    reference_line(axes, THRESHOLD)
+    reference_line(axes, AGREEMENT**2)
 
 
 def _over_steps(axes: Axes, table: pd.DataFrame, ramp: Ramp) -> None:
@@ -147,7 +147,7 @@ def _gap_entries(gaps: pd.DataFrame) -> list[Line2D]:
 
 def _gap_panel(axes: Axes, table: pd.DataFrame) -> None:
     """Squared gaps over depth with their fits, and the exact ones."""
-    log_y(axes, GAP)
+    log_y(axes, GAP_LABEL)
     networks = table[table["source"] == "network"]
     size_axis(axes, "depth", networks["depth"])
     measured = table[table["source"] != "closed_form"]
@@ -166,7 +166,7 @@ def _gap_panel(axes: Axes, table: pd.DataFrame) -> None:
             points = points.sort_values("depth")
             colour = _mark(points.iloc[0]).colour
             axes.plot(points["depth"], points["estimate"], color=colour, linestyle=":")
-    reference_line(axes, THRESHOLD)
+    reference_line(axes, AGREEMENT**2)
 
 
 def _mark(row: pd.Series) -> Mark:
@@ -254,7 +254,7 @@ def _ratio_over_steps(axes: Axes, table: pd.DataFrame) -> None:
 
 def _over_horizon(axes: Axes, table: pd.DataFrame) -> None:
     """Points of networks over T, with the exact gap of this batch and of one sample."""
-    log_y(axes, GAP)
+    log_y(axes, GAP_LABEL)
     found = table["series"].str.extract(HORIZON)
     table = table.assign(activation=found["activation"], T=found["horizon"].astype(float))
     axes.set_xscale("log")
@@ -271,4 +271,4 @@ def _over_horizon(axes: Axes, table: pd.DataFrame) -> None:
     values = [0.1, 0.3, 1, 3]
     fix_ticks(axes, "x", values, [f"{value:g}" for value in values])
     axes.set_xlabel("time horizon T")
-    reference_line(axes, THRESHOLD)
+    reference_line(axes, AGREEMENT**2)
