@@ -32,7 +32,9 @@ def make(figure: str, *, seeds: int = 5) -> pd.DataFrame:
 
 @cache
 def _made(figure: str, seeds: int) -> pd.DataFrame:
-    results, outputs = tables_of(FIGURES[figure].experiments[0])
+    tables = [tables_of(experiment) for experiment in FIGURES[figure].experiments]
+    results = pd.concat([results for results, _ in tables], ignore_index=True)
+    _, outputs = tables[0]
     batch = BATCH if FIGURES[figure].batch else None
     if seeds < 5:
         results = results[results["seed"] < seeds]
@@ -47,6 +49,7 @@ def tables_of(experiment: str) -> Tables:
         "gia_restoration": _gia_restoration,
         "response_by_layer": response_by_layer,
         "scaling": _scaling,
+        "limit_training": lambda: (synthetic.limit_training(), None),
         "limit_convergence": lambda: synthetic.limit_tables(fresh=0.4, limit_seeds=range(6)),
         "depth_transfer": _depth_transfer,
         "width_transfer": _width_transfer,
@@ -78,6 +81,12 @@ def _with_outputs(parts: list[Tables]) -> Tables:
     return results, outputs
 
 
+def _with_edge(*parts: pd.DataFrame) -> Tables:
+    """All runs diverge at the largest rate: too close to the best rate of a line whose optimum moves up."""
+    results = pd.concat(parts, ignore_index=True)
+    return synthetic.diverge(results, lambda f: f["learning_rate"] >= 16), None
+
+
 def _gia_restoration() -> Tables:
     """depth_mup whose gap stays, mup whose gap grows and that diverges at one depth, and both controls."""
     parts = [
@@ -90,7 +99,9 @@ def _gia_restoration() -> Tables:
     lost = (results["parametrization"] == "mup") & results["skip"] & (results["seed"] < 3)
     lost &= (results["depth"] == 16) & (results["learning_rate"] == 0.5)
     lost &= results["coupling"] == "standard"
-    return synthetic.diverge(results, lambda frame: lost), outputs
+    results = synthetic.diverge(results, lambda frame: lost)
+    kernels = synthetic.kernels(losses=False, rates=(0.25, 0.5))
+    return pd.concat([results, kernels], ignore_index=True), outputs
 
 
 def _scaling() -> Tables:
@@ -99,7 +110,6 @@ def _scaling() -> Tables:
         *(
             synthetic.scaling(
                 loss=lambda n, L, factor=factor: 0.3 + 2 * n**-0.7 + factor / L,
-                limits=name == "depth_mup",
                 parametrization=name,
             )
             for name, factor in laws.items()
@@ -127,7 +137,7 @@ def _depth_transfer() -> Tables:
 
 def _width_transfer() -> Tables:
     drifts = {"depth_mup": 0.0, "mup": 0.05, "standard": -0.8, "ntk": 0.5}
-    return _together(
+    return _with_edge(
         *(
             synthetic.transfer(
                 "width_transfer", "width", parametrization=name, drift=drift, optimizer=optimizer
@@ -149,7 +159,7 @@ def _two_layers() -> list[dict[str, object]]:
 
 def _depth_transfer_2() -> Tables:
     networks = [*_two_layers(), *({"block_layers": 2, **CORRECTED, **only} for only in CONTROLS)]
-    return _together(
+    return _with_edge(
         *(
             synthetic.transfer(
                 "depth_transfer_2",
@@ -189,4 +199,4 @@ def _correction_exponent() -> Tables:
             **network,
         )
         parts.append(changed[changed["metric"] != "loss"])
-    return _together(*parts)
+    return _with_edge(*parts)

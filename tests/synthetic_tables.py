@@ -111,9 +111,16 @@ def transfer(
         away = np.log2(frame["learning_rate"]) - start - drift * doublings
         trained = level * np.exp(curvature * away**2 - gain * doublings)
         trained *= noise(frame, sd, experiment, str(network), shared=0.05)
-        return np.where(frame["step"] == 0, 2.3, trained)
+        # Log loss falls with the root of the step, down to that of the last.
+        share = np.sqrt(frame["step"] / 100)
+        return np.where(frame["step"] == 0, 2.3, 2.3 * (trained / 2.3) ** share)
 
-    parts = [measured(identities, "loss", split, [0, 1, 100], loss) for split in ("train", "test")]
+    def accuracy(frame: pd.DataFrame) -> np.ndarray:
+        return np.exp(-loss(frame))
+
+    steps = [0, 1, 6, 25, 100]
+    parts = [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    parts.append(measured(identities, "accuracy", "test", steps, accuracy))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -231,36 +238,85 @@ def scaling(
     widths: Sequence[int] = (32, 64, 128, 256),
     depths: Sequence[int] = (2, 4, 8, 16),
     sd: float = 0.002,
-    limits: bool = False,
+    start: float = 0.0,
     **network: object,
 ) -> pd.DataFrame:
-    """Final losses ``loss(width, depth)`` at the best of three rates."""
+    """Final losses ``loss(width, depth)`` at the best of three rates; ``start`` / width more at step 0."""
     steps, rates = [0, 10, 100], (0.25, 0.5, 1.0)
 
     def law(frame: pd.DataFrame) -> np.ndarray:
         size = [frame[axis].to_numpy(float) for axis in ("width", "depth")]
         off = 1 + 0.2 * np.log2(frame["learning_rate"] / 0.5) ** 2
         trained = loss(*size) * off * noise(frame, sd, "scaling", str(network), shared=0.02)
-        return np.where(frame["step"] == 0, 2.3, np.where(frame["step"] == 10, 1.5, trained))
+        untrained = 2.3 + start / size[0]
+        return np.where(frame["step"] == 0, untrained, np.where(frame["step"] == 10, 1.5, trained))
 
-    identities = [runs("scaling", widths=widths, depths=depths, rates=rates, **network)]
-    if limits:
-        identities.append(
-            runs("scaling", source="limit", widths=(10**8,), depths=(64,), rates=rates, **network)
-        )
-    identities = pd.concat(identities)
+    identities = runs("scaling", widths=widths, depths=depths, rates=rates, **network)
     parts = [measured(identities, "loss", split, steps, law) for split in ("train", "test")]
+    parts.append(measured(identities, "loss", "batch", steps[1:], law))
     parts.append(measured(identities, "accuracy", "test", steps, lambda f: np.full(len(f), 0.9)))
-    networks = identities[identities["source"] == "network"]
     parts.append(
         measured(
-            networks,
+            identities,
             "flops",
             "none",
             steps,
             lambda f: 1.0 * f["width"] ** 2 * f["depth"] * f["step"],
         )
     )
+    return pd.concat(parts, ignore_index=True)
+
+
+# ------------------------------------------------------------------------------------------ limit_training
+
+LOST = {
+    0: 0.0,
+    1: 0.1,
+    10: 0.8,
+    100: 2.0,
+}  # step -> loss lost by the coupled limit at infinite depth
+
+
+def limit_training(
+    *,
+    separation: float = 0.2,
+    width_error: float = 4.0,
+    over_depth: Callable[[np.ndarray], np.ndarray] = lambda L: 0.4 / L,
+    sd: float = 0.02,
+    particles: int = 10**5,
+    widths: Sequence[int] = (32, 64, 128, 256),
+    depths: Sequence[int] = (4, 8, 16),
+    seeds: Iterable[int] = SEEDS,
+    limit_seeds: Iterable[int] = SEEDS,
+) -> pd.DataFrame:
+    """Networks and both limits that lose a share 1 - width_error / n - over_depth(L) of LOST.
+
+    NFD loses ``separation`` less of it. Noise of size ``sd`` / sqrt(n / 32) of the loss lost, all of it
+    common to a limit's depths, none to a network's widths.
+    """
+    networks = runs("limit_training", widths=widths, depths=depths, seeds=seeds)
+    limits = runs(
+        "limit_training",
+        source="limit",
+        couplings=("standard", "decoupled"),
+        widths=(particles,),
+        depths=depths,
+        seeds=limit_seeds,
+    )
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
+        limit = frame["source"] == "limit"
+        names = zip(limit, frame["coupling"], n * ~limit, L * ~limit, frame["seed"], strict=True)
+        random = np.array([generator(7, "run", *map(str, name)).normal() for name in names])
+        share = (
+            1 - width_error / n - over_depth(L) - separation * (frame["coupling"] == "decoupled")
+        )
+        share += sd * random * np.sqrt(32 / n) + 0.02 * sd * generator(8).normal(size=len(frame))
+        return 2.3 - share * frame["step"].map(LOST)
+
+    identities = pd.concat([networks, limits], ignore_index=True)
+    parts = [measured(identities, "loss", split, list(LOST), loss) for split in ("train", "test")]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -276,8 +332,6 @@ def limit_tables(
     width_error: float = 1.0,
     fluctuation: float = 1.0,
     coupling_layer: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-    created_layer: Callable[[np.ndarray], np.ndarray] | None = None,
-    created_accumulated: Callable[[np.ndarray], np.ndarray] | None = None,
     eigenvalue: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     widths: Sequence[int] = (64, 128, 256, 512, 1024),
     depths: Sequence[int] = (2, 4, 8, 16, 32),
@@ -285,20 +339,19 @@ def limit_tables(
     limit_seeds: Iterable[int] = range(4),
     particles: int = 10**6,
     entries: int = 80,
+    **signed: object,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Networks whose limit is at distance ``separation`` (relative) from NFD, and ``fresh`` from that of
     fresh copies, which are there if it is given. The loss is 0.5 + 0.4 L^-loss_exponent.
 
     Outputs: coupled limit + depth_error / L + width_error / n * 10 + fluctuation * normal / sqrt(n),
-    each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)`` at step 0,
-    parts created by training in quadrature, ``eigenvalue(n, step)``.
+    each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)``: rms at all
+    steps; ``eigenvalue(n, step)``; ``signed``: see :func:`signed_couplings`.
     """
     steps = [0, 1, 10]
     apart = {"standard": 0.0, "decoupled": separation, "fresh": fresh or 0.0}
     couplings = ("standard", "decoupled", *(("fresh",) if fresh is not None else ()))
     coupling_layer = coupling_layer or (lambda n, L: n**-0.5)
-    created_layer = created_layer or (lambda L: 0.5 * L**-0.5)
-    created_accumulated = created_accumulated or (lambda L: 0.3 + 0 * L)
     eigenvalue = eigenvalue or (lambda n, k: 0.2 * (1 - 4 / n) * (1 + 0.01 * k))
     networks = runs(
         "limit_convergence",
@@ -325,23 +378,23 @@ def limit_tables(
         )
         return np.where(frame["step"] == 0, 2.3, trained)
 
-    def coupling(created: Callable[[np.ndarray], np.ndarray]) -> Values:
-        def law(frame: pd.DataFrame) -> np.ndarray:
-            n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
-            standard = (frame["coupling"] == "standard").to_numpy()
-            grown = created(L) * (frame["step"] > 0) * standard
-            return np.sqrt(coupling_layer(n, L) ** 2 + grown**2) * noise(frame, 0.03, "coupling")
-
-        return law
+    def coupling(frame: pd.DataFrame) -> np.ndarray:
+        n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
+        return coupling_layer(n, L) * noise(frame, 0.03, "coupling")
 
     def least(frame: pd.DataFrame) -> np.ndarray:
         value = eigenvalue(frame["width"].to_numpy(float), frame["step"].to_numpy(float))
         return value * noise(frame, 0.02, "kernel")
 
     parts = [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
-    parts.append(measured(identities, "coupling_layer", "probe", steps, coupling(created_layer)))
-    accumulated = coupling(created_accumulated)
-    parts.append(measured(identities, "coupling_accumulated", "probe", steps, accumulated))
+    for metric in ("coupling_layer", "coupling_accumulated"):
+        parts.append(measured(identities, metric, "probe", steps, coupling))
+    widest = (max(widths), particles)
+    for source, width, those in zip(
+        ("network", "limit"), widest, (seeds, limit_seeds), strict=True
+    ):
+        shape = {"source": source, "widths": (width,), "depths": depths, "seeds": those}
+        parts.append(signed_couplings(steps, **shape, **signed))
     parts.append(measured(identities, "kernel_min_eigenvalue", "probe", steps, least))
     results = pd.concat(parts, ignore_index=True)
 
@@ -360,6 +413,79 @@ def limit_tables(
     return results, outputs
 
 
+def signed_couplings(
+    steps: Sequence[int],
+    *,
+    created_layer: Callable[[np.ndarray], np.ndarray] | None = None,
+    created_sum: Callable[[np.ndarray], np.ndarray] | None = None,
+    without_reuse: Callable[[np.ndarray], np.ndarray] | None = None,
+    before: float = 0.0,
+    sd: float = 0.5,
+    **shape: object,
+) -> pd.DataFrame:
+    """Signed couplings: what training creates has one sign in all seeds, the noise sd / sqrt(n) has not.
+
+    Per layer ``created_layer(L)`` in all couplings, half of it without reuse; in sum ``without_reuse(L)`` in
+    all of them, and ``created_sum(L)`` more in the standard one. ``before``: the share of all that which is
+    there at step 0 as well. Amplitudes are rms over probes.
+    """
+    created_layer = created_layer or (lambda L: 0.5 * L**-0.5)
+    created_sum = created_sum or (lambda L: 0.3 + 0 * L)
+    without_reuse = without_reuse or (lambda L: 0.4 + 0 * L)
+    identities = runs("limit_convergence", couplings=("standard", "decoupled", "fresh"), **shape)
+    random = generator(7, "signed", shape["source"])
+
+    def law(per_layer: bool, sign: float) -> Values:
+        def values(frame: pd.DataFrame) -> np.ndarray:
+            L = frame["depth"].to_numpy(float)
+            standard = (frame["coupling"] == "standard").to_numpy()
+            if per_layer:
+                size = created_layer(L) * np.where(standard, 1.0, 0.5)
+            else:
+                size = without_reuse(L) + created_sum(L) * standard
+            share = np.where(frame["step"] == 0, before, 1.0)
+            jitter = random.normal(size=len(frame)) * sd / np.sqrt(frame["width"].to_numpy(float))
+            return sign * share * size + jitter
+
+        return values
+
+    parts = []
+    for probe, sign in enumerate((1.0, -1.0, 1.0, -1.0)):
+        parts.append(
+            measured(identities, f"coupling_sum_{probe}", "probe", steps, law(False, sign))
+        )
+        for part in range(8):
+            name = f"coupling_part_{part}_{probe}"
+            parts.append(measured(identities, name, "probe", steps, law(True, sign)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def kernels(
+    *,
+    eigenvalue: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    losses: bool = True,
+    sd: float = 0.02,
+    **shape: object,
+) -> pd.DataFrame:
+    """Least eigenvalues ``eigenvalue(L, step)`` of gia_restoration's networks, with losses or without."""
+    eigenvalue = eigenvalue or (lambda L, k: 0.2 + 0.002 * k)
+    fixed = {"couplings": ("standard", "decoupled"), "widths": (64,), "depths": (4, 16, 64)}
+    identities = runs("gia_restoration", **{**fixed, **shape})
+
+    def least(frame: pd.DataFrame) -> np.ndarray:
+        value = eigenvalue(frame["depth"].to_numpy(float), frame["step"].to_numpy(float))
+        return value * noise(frame, sd, "kernel")
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        return np.where(frame["step"] == 0, 2.3, 0.5 * noise(frame, 0.01, "loss"))
+
+    steps = [0, 1, 10, 100]
+    parts = [measured(identities, "kernel_min_eigenvalue", "probe", steps, least)]
+    if losses:
+        parts += [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    return pd.concat(parts, ignore_index=True)
+
+
 # ---------------------------------------------------------------------------------------- internal_collapse
 
 
@@ -374,7 +500,11 @@ def changes(
 ) -> pd.DataFrame:
     """Two-layer runs whose metrics grow as depth^exponent: {'own_change_1': -0.5, ...}; the rest as L^0."""
     names = [
-        *(f"{kind}_change_{j}" for kind in ("own", "inherited", "stream") for j in (1, 2)),
+        *(
+            f"{kind}_change_{j}"
+            for kind in ("own", "inherited", "total", "stream", "gradient")
+            for j in (1, 2)
+        ),
         "output_change",
     ]
     steps = [0, 1, 10]

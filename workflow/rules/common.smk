@@ -3,6 +3,7 @@ import json
 import os
 import shlex
 import sys
+from functools import cache
 from time import time
 
 from snakemake.exceptions import WorkflowError
@@ -99,6 +100,7 @@ def in_checkout(path):
     return path if Path.cwd() == CHECKOUT else f"{CHECKOUT}/{path}"
 
 
+@cache
 def code_of(script, *modules):
     """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing.
 

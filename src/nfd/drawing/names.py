@@ -126,8 +126,8 @@ def stack(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def diverged_note(table: pd.DataFrame) -> str:
-    """How many runs were left out of these rows because they diverged."""
+def diverged_note(table: pd.DataFrame, fate: str = "left out") -> str:
+    """How many runs of these rows diverged, and what became of them."""
     rows = usable(pick(table, "diverged_runs"))
     runs = int(rows["estimate"].sum())
-    return f"{runs} diverged run{'s' * (runs != 1)} left out" if runs else ""
+    return f"{runs} diverged run{'s' * (runs != 1)} {fate}".rstrip() if runs else ""
