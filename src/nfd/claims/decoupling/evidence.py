@@ -138,7 +138,7 @@ class _Line:
         self.rows.add(quantity, self.keys, found, seeds, step=step, **columns)
         if len(depths) < 3:  # two give any pair of values a plateau
             return
-        fitted = {"split": split, "source": "fit"}
+        fitted: dict[str, object] = {"split": split, "source": "fit"}
         if np.ndim(step) == 0:
             fitted["step"] = step
         level = plateau(depths, squares, sample)
@@ -272,7 +272,10 @@ def _add_loss_gap(line: _Line, part: pd.DataFrame, other: str) -> None:
 def _add_closed_forms(rows: Rows, data: pd.DataFrame, batch: Batch | None) -> None:
     """Exact squares of the first small step: of one sample, and of the batch that was learned."""
     run = data.iloc[0]
-    setting = {"horizon": float(run["horizon"]), "activation": str(run["activation"])}
+    setting: dict[str, Any] = {
+        "horizon": float(run["horizon"]),
+        "activation": str(run["activation"]),
+    }
     columns = {"source": "closed_form", "step": first_step(data), "split": "probe"}
     if ACTIVATIONS[run["activation"]].energy is not None:
         depths = np.sort(data["depth"].unique())
@@ -286,8 +289,8 @@ def _add_closed_forms(rows: Rows, data: pd.DataFrame, batch: Batch | None) -> No
     ]  # those with a finite kernel
     for network, part in each(wide, *NETWORK):
         depths = np.sort(part["depth"].unique())
-        options = network_options(network, str(run["loss"]))
-        exact = np.array([batch_gap(*batch, depth=int(L), **setting, **options) for L in depths])
+        options = {**setting, **network_options(network, str(run["loss"]))}
+        exact = np.array([batch_gap(*batch, depth=int(L), **options) for L in depths])
         rows.add("gap_square", network, exact**2, depth=depths, **columns)
 
 
@@ -349,7 +352,10 @@ def _add_ratios(line: _Line, twins: _Twins) -> None:
 
 def _add_exact_ratios(rows: Rows, data: pd.DataFrame, batch: Batch | None) -> None:
     run = data.iloc[0]
-    setting = {"horizon": float(run["horizon"]), "activation": str(run["activation"])}
+    setting: dict[str, Any] = {
+        "horizon": float(run["horizon"]),
+        "activation": str(run["activation"]),
+    }
     depths = np.unique(np.geomspace(data["depth"].min(), data["depth"].max(), 7).round())
     columns = {"source": "closed_form", "step": 1, "split": "probe", "depth": depths}
     for network, _ in each(data[data["coupling"] == "standard"], *NETWORK):
@@ -392,7 +398,11 @@ def _add_exact_over_horizon(rows: Rows, data: pd.DataFrame, batch: Batch | None)
     for horizon in HORIZONS:
         series = _horizon_series(activation, horizon)
         if batch is not None and ACTIVATIONS[activation].kernel is not None:
-            options = {"activation": activation, "loss": str(run["loss"]), "horizon": horizon}
+            options: dict[str, Any] = {
+                "activation": activation,
+                "loss": str(run["loss"]),
+                "horizon": horizon,
+            }
             exact = np.array([batch_gap(*batch, depth=depth, **options) ** 2])
             rows.add("first_gap_square", {}, exact, series=series, **columns)
         if ACTIVATIONS[activation].energy is not None:

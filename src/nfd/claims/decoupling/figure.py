@@ -24,7 +24,7 @@ from nfd.drawing.lines import (
 from nfd.drawing.names import diverged_note, fitted_number, lines_of, name_of, order_of, stack
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import noted, sizes_panel, steps_panel
-from nfd.drawing.style import COLOURS, DASHES, FAINT, INK, Mark, Ramp, mark_of, ramp_of, tint
+from nfd.drawing.style import COLOURS, DASHES, FAINT, INK, Dash, Mark, Ramp, mark_of, ramp_of, tint
 from nfd.evidence.table import DEFAULT_TRAINABLE, pick, pick_measured
 
 AT_PROGRESS = r"gap_square_at_(\d+)"
@@ -106,7 +106,7 @@ def _loss_rows(
         yield Row(panels, legend if split == "train" else [], share_y=True)
 
 
-def _compared(row: pd.Series) -> str:
+def _compared(row: pd.Series) -> Dash:
     """The dash of the training that a row compares with the standard one."""
     return DASHES[row["coupling"] or "decoupled"]
 
