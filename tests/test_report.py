@@ -194,7 +194,7 @@ def test_the_page_says_what_differs_from_the_record(page, content):
     changed = "C6 contradicted → inconclusive"
     assert changed in text
     assert "Settings that differ (1)" in text
-    assert "1 of 24 observables are in " in text
+    assert "1 of 26 observables are in " in text
     rows = [" ".join(row.split()) for row in page.text["tr"]]
     assert any("1.50 [1.30, 1.70] 0.494 [0.300, 0.750]" in row for row in rows)
     # The finding that the record lacks is shown beside nothing, not dropped.

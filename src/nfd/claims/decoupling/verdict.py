@@ -44,7 +44,7 @@ PRINTED_LAYERS = {
 }
 
 TRAINING, RESPONSE = "gia_restoration", "response_by_layer"
-PLAIN = "depth_mup"
+JUDGED = "depth_mup"
 OUTPUT_ONLY = "depth_mup, trained: output"
 VANILLA = "mup, no skip"
 FITTED = "c in (mean gap / mean change)^2 = c + b / L"
@@ -82,7 +82,7 @@ def gia_restored(frames: Frames) -> list[Finding]:
                 for at, *controls in zip(readings, no_skip, output_only, strict=True)
             ]
         )
-        for series, decides in ((PLAIN, True), (f"{PLAIN}, fresh copies", False))
+        for series, decides in ((JUDGED, True), (f"{JUDGED}, fresh copies", False))
     )
     single = _Reading("of single runs after the last step", "single_gap_square", last.step)
     return [
@@ -91,9 +91,9 @@ def gia_restored(frames: Frames) -> list[Finding]:
         *output_only,
         *fresh,
         _at_finite_depth(frames, first.step),
-        _gap(frames, last, PLAIN, GAP_VANISHES),
-        _gap(frames, last, f"{PLAIN}, fresh copies", GAP_VANISHES),
-        _gap(frames, single, PLAIN, GAP_VANISHES),
+        _gap(frames, last, JUDGED, GAP_VANISHES),
+        _gap(frames, last, f"{JUDGED}, fresh copies", GAP_VANISHES),
+        _gap(frames, single, JUDGED, GAP_VANISHES),
         *(_gap(frames, at, "mup", GAP_REMAINS) for at in readings),
         _loss_gap(frames, last.step),
         _exact_gap(frames),
@@ -155,7 +155,7 @@ def _agreeing(readings: list[Finding]) -> list[Finding]:
 def _at_finite_depth(frames: Frames, step: float | None) -> Finding:
     """The other half of the story, which no verdict rests on: that shallow networks do differ."""
     frame = frames[TRAINING]
-    line = {"series": PLAIN, "source": "network", "optimizer": "sgd", "step": step}
+    line = {"series": JUDGED, "source": "network", "optimizer": "sgd", "step": step}
     rows = pick(frame, "gap_square", **line).sort_values("depth")
     row = None if rows.empty else rows.iloc[0]
     where = "the least depth" if row is None else f"L = {row['depth']:g}"
@@ -164,7 +164,7 @@ def _at_finite_depth(frames: Frames, step: float | None) -> Finding:
         TRAINING,
         row,
         GAP_AT_FINITE_DEPTH,
-        f"{PLAIN}: output gap after the first step at the least depth",
+        f"{JUDGED}: output gap after the first step at the least depth",
         "(mean gap / mean change)^2",
         note=f"at {where}",
         absent="outputs of both couplings",
@@ -173,14 +173,14 @@ def _at_finite_depth(frames: Frames, step: float | None) -> Finding:
 
 def _loss_gap(frames: Frames, step: float | None) -> Finding:
     row = pick_row(
-        frames[TRAINING], "loss_gap_plateau", ("width",), series=PLAIN, optimizer="sgd", step=step
+        frames[TRAINING], "loss_gap_plateau", ("width",), series=JUDGED, optimizer="sgd", step=step
     )
     return finding(
         frames,
         TRAINING,
         row,
         LOSS_GAP_VANISHES,
-        f"{PLAIN}: loss gap after the last step",
+        f"{JUDGED}: loss gap after the last step",
         "c in gap / decrease = c + b / L",
         absent=ABSENT,
     )
@@ -189,7 +189,7 @@ def _loss_gap(frames: Frames, step: float | None) -> Finding:
 def _exact_gap(frames: Frames) -> Finding:
     """The closed form at infinite width: exact, so it has no interval and no verdict."""
     frame = frames[TRAINING]
-    row = pick_row(frame, "gap_square", ("depth",), source="closed_form", series=PLAIN)
+    row = pick_row(frame, "gap_square", ("depth",), source="closed_form", series=JUDGED)
     sample = pick_row(frame, "gap_square", ("depth",), source="closed_form", series="one sample")
     depth = "" if row is None else f"at L = {row['depth']:g}, exact, without seeds"
     one = "" if sample is None else f"one sample: {sample['estimate']:.3g}, qT / (2 + qT) squared"
@@ -198,7 +198,7 @@ def _exact_gap(frames: Frames) -> Finding:
         TRAINING,
         row,
         GAP_VANISHES,
-        f"{PLAIN}: output gap of a small first step at infinite width",
+        f"{JUDGED}: output gap of a small first step at infinite width",
         "(gap / change)^2 of the batch learned first, closed form",
         absent="the batch that was learned first",
     )
@@ -211,7 +211,7 @@ def _exact_gap(frames: Frames) -> Finding:
 def _response(frames: Frames, role: str) -> Finding:
     """What the outputs do when one kind of matrix is trained, with real over independent weights."""
     frame = frames[RESPONSE]
-    series = f"{PLAIN}, trained: {role}"
+    series = f"{JUDGED}, trained: {role}"
     step = pick(frame, "response_ratio")["step"].min()
     line = {"series": series, "source": "network", "step": step}
     row = pick_row(frame, "response_ratio", ("depth",), **line)
