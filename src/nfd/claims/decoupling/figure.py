@@ -21,7 +21,15 @@ from nfd.drawing.lines import (
     ramp_entries,
     reference_line,
 )
-from nfd.drawing.names import diverged_note, fitted_number, lines_of, name_of, order_of, stack
+from nfd.drawing.names import (
+    COUPLING_NAMES,
+    diverged_note,
+    fitted_number,
+    lines_of,
+    name_of,
+    order_of,
+    stack,
+)
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import noted, sizes_panel, steps_panel
 from nfd.drawing.style import COLOURS, DASHES, FAINT, INK, Dash, Mark, Ramp, mark_of, ramp_of, tint
@@ -52,7 +60,10 @@ def gia_restoration(table: pd.DataFrame) -> list[Row]:
                 Panel("Depth-μP: gap over steps", plain, partial(_over_steps, ramp=ramp)),
                 Panel("the same over progress", progress, partial(_over_progress, ramp=ramp)),
             ],
-            coupling_entries(plain.replace({"coupling": {"": "decoupled"}})),
+            [
+                entry(f"against {COUPLING_NAMES[name]}", Mark(INK, DASHES[name]), marker=False)
+                for name in ("decoupled", "fresh")
+            ],
             height=2.1,
         ),
         Row(
