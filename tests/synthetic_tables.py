@@ -194,6 +194,41 @@ def gia(
     return results.reset_index(drop=True), outputs
 
 
+# -------------------------------------------------------------------------------------- response_by_layer
+
+
+def responses(
+    ratios: dict[str, float],
+    experiment: str = "response_by_layer",
+    *,
+    depths: Sequence[int] = (4, 16, 64),
+    fluctuation: float = 0.05,
+    entries: int = 60,
+    **settings: object,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Standard networks that move their mean outputs ``ratios[trained]`` times as far as decoupled ones.
+
+    ``settings``: columns of the runs, such as horizon and activation.
+    """
+    steps = [0, 1, 4]
+    couplings = ("standard", "decoupled")
+    parts = [
+        runs(experiment, couplings=couplings, depths=depths, rates=(0.01,), trainable=trained)
+        for trained in ratios
+    ]
+    identities = pd.concat(parts, ignore_index=True).assign(**settings)
+    results = measured(identities, "loss", "train", steps, lambda f: 2.3 - 0.01 * f["step"])
+    random = generator(7, experiment)
+    direction = random.normal(size=entries)
+    frame = identities.merge(pd.DataFrame({"step": steps}), how="cross")
+    vectors = []
+    for row in frame.itertuples():
+        factor = ratios[row.trainable] if row.coupling == "standard" else 1.0
+        change = factor * direction + fluctuation * random.normal(size=entries)
+        vectors.append(0.01 * row.step * change)
+    return results, frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
+
+
 # ------------------------------------------------------------------------------------------------ scaling
 
 
@@ -203,30 +238,26 @@ def scaling(
     widths: Sequence[int] = (32, 64, 128, 256),
     depths: Sequence[int] = (2, 4, 8, 16),
     sd: float = 0.002,
-    limits: bool = False,
+    start: float = 0.0,
     **network: object,
 ) -> pd.DataFrame:
-    """Final losses ``loss(width, depth)`` at the best of three rates."""
+    """Final losses ``loss(width, depth)`` at the best of three rates; ``start`` / width more at step 0."""
     steps, rates = [0, 10, 100], (0.25, 0.5, 1.0)
 
     def law(frame: pd.DataFrame) -> np.ndarray:
         size = [frame[axis].to_numpy(float) for axis in ("width", "depth")]
         off = 1 + 0.2 * np.log2(frame["learning_rate"] / 0.5) ** 2
         trained = loss(*size) * off * noise(frame, sd, "scaling", str(network), shared=0.02)
-        return np.where(frame["step"] == 0, 2.3, np.where(frame["step"] == 10, 1.5, trained))
+        untrained = 2.3 + start / size[0]
+        return np.where(frame["step"] == 0, untrained, np.where(frame["step"] == 10, 1.5, trained))
 
-    identities = [runs("scaling", widths=widths, depths=depths, rates=rates, **network)]
-    if limits:
-        identities.append(
-            runs("scaling", source="limit", widths=(10**8,), depths=(64,), rates=rates, **network)
-        )
-    identities = pd.concat(identities)
+    identities = runs("scaling", widths=widths, depths=depths, rates=rates, **network)
     parts = [measured(identities, "loss", split, steps, law) for split in ("train", "test")]
+    parts.append(measured(identities, "loss", "batch", steps[1:], law))
     parts.append(measured(identities, "accuracy", "test", steps, lambda f: np.full(len(f), 0.9)))
-    networks = identities[identities["source"] == "network"]
     parts.append(
         measured(
-            networks,
+            identities,
             "flops",
             "none",
             steps,
@@ -236,12 +267,67 @@ def scaling(
     return pd.concat(parts, ignore_index=True)
 
 
+# ------------------------------------------------------------------------------------------ limit_training
+
+LOST = {
+    0: 0.0,
+    1: 0.1,
+    10: 0.8,
+    100: 2.0,
+}  # step -> loss lost by the coupled limit at infinite depth
+
+
+def limit_training(
+    *,
+    separation: float = 0.2,
+    width_error: float = 4.0,
+    over_depth: Callable[[np.ndarray], np.ndarray] = lambda L: 0.4 / L,
+    sd: float = 0.02,
+    particles: int = 10**5,
+    widths: Sequence[int] = (32, 64, 128, 256),
+    depths: Sequence[int] = (4, 8, 16),
+    seeds: Iterable[int] = SEEDS,
+    limit_seeds: Iterable[int] = SEEDS,
+) -> pd.DataFrame:
+    """Networks and both limits that lose a share 1 - width_error / n - over_depth(L) of LOST.
+
+    NFD loses ``separation`` less of it. Noise of size ``sd`` / sqrt(n / 32) of the loss lost, all of it
+    common to a limit's depths, none to a network's widths.
+    """
+    networks = runs("limit_training", widths=widths, depths=depths, seeds=seeds)
+    limits = runs(
+        "limit_training",
+        source="limit",
+        couplings=("standard", "decoupled"),
+        widths=(particles,),
+        depths=depths,
+        seeds=limit_seeds,
+    )
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
+        limit = frame["source"] == "limit"
+        names = zip(limit, frame["coupling"], n * ~limit, L * ~limit, frame["seed"], strict=True)
+        random = np.array([generator(7, "run", *map(str, name)).normal() for name in names])
+        share = (
+            1 - width_error / n - over_depth(L) - separation * (frame["coupling"] == "decoupled")
+        )
+        share += sd * random * np.sqrt(32 / n) + 0.02 * sd * generator(8).normal(size=len(frame))
+        return 2.3 - share * frame["step"].map(LOST)
+
+    identities = pd.concat([networks, limits], ignore_index=True)
+    parts = [measured(identities, "loss", split, list(LOST), loss) for split in ("train", "test")]
+    return pd.concat(parts, ignore_index=True)
+
+
 # --------------------------------------------------------------------------------------- limit_convergence
 
 
 def limit_tables(
     *,
     separation: float = 0.3,
+    fresh: float | None = None,
+    loss_exponent: float = 1.0,
     depth_error: float = 0.8,
     width_error: float = 1.0,
     fluctuation: float = 1.0,
@@ -255,18 +341,21 @@ def limit_tables(
     entries: int = 80,
     **signed: object,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Networks whose limit is at distance ``separation`` (relative) from NFD.
+    """Networks whose limit is at distance ``separation`` (relative) from NFD, and ``fresh`` from that of
+    fresh copies, which are there if it is given. The loss is 0.5 + 0.4 L^-loss_exponent.
 
     Outputs: coupled limit + depth_error / L + width_error / n * 10 + fluctuation * normal / sqrt(n),
     each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)``: rms at all
     steps; ``eigenvalue(n, step)``; ``signed``: see :func:`signed_couplings`.
     """
     steps = [0, 1, 10]
+    apart = {"standard": 0.0, "decoupled": separation, "fresh": fresh or 0.0}
+    couplings = ("standard", "decoupled", *(("fresh",) if fresh is not None else ()))
     coupling_layer = coupling_layer or (lambda n, L: n**-0.5)
     eigenvalue = eigenvalue or (lambda n, k: 0.2 * (1 - 4 / n) * (1 + 0.01 * k))
     networks = runs(
         "limit_convergence",
-        couplings=("standard", "decoupled"),
+        couplings=couplings,
         widths=widths,
         depths=depths,
         seeds=seeds,
@@ -274,7 +363,7 @@ def limit_tables(
     limits = runs(
         "limit_convergence",
         source="limit",
-        couplings=("standard", "decoupled"),
+        couplings=couplings,
         widths=(particles,),
         depths=depths,
         seeds=limit_seeds,
@@ -282,7 +371,11 @@ def limit_tables(
     identities = pd.concat([networks, limits], ignore_index=True)
 
     def loss(frame: pd.DataFrame) -> np.ndarray:
-        trained = 0.5 * noise(frame, 0.01, "limit")
+        trained = (
+            0.5
+            + 0.4 * frame["depth"] ** -loss_exponent
+            + 0.01 * np.log(noise(frame, 0.05, "limit"))
+        )
         return np.where(frame["step"] == 0, 2.3, trained)
 
     def coupling(frame: pd.DataFrame) -> np.ndarray:
@@ -314,7 +407,7 @@ def limit_tables(
         if row.step > 0:
             value = value + basis[0] + basis[1] * depth_error / row.depth
             value += basis[2] * 10 * width_error / row.width
-            value += basis[3] * separation * (row.coupling == "decoupled")
+            value += basis[3] * apart[row.coupling]
         vectors.append(value)
     outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
     return results, outputs

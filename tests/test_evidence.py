@@ -9,14 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_tables as synthetic
+from synthetic_evidence import BATCH, response_by_layer
 
 from nfd import closed_form
 from nfd.claims.collapse.evidence import deeper_is_better, internal_collapse
 from nfd.claims.convergence.evidence import limit_convergence
-from nfd.claims.decoupling.evidence import gia_restoration
+from nfd.claims.decoupling.evidence import gia_restoration, progress_weights
+from nfd.claims.decoupling.evidence import response_by_layer as response_by_layer_evidence
 from nfd.claims.mechanism.evidence import kernel_spectrum, vanishing_mechanism
 from nfd.claims.registry import FAMILIES, FIGURES, gather
-from nfd.claims.scaling.evidence import diminishing_returns, scaling_trend
+from nfd.claims.scaling.evidence import (
+    diminishing_returns,
+    fixed_rates,
+    limit_training,
+    scaling_trend,
+)
 from nfd.claims.transfer.evidence import depth_transfer, depth_transfer_2, width_transfer
 from nfd.evidence import rates, table
 from nfd.evidence.selection import pick_runs, reading_rates
@@ -44,7 +51,7 @@ def everything() -> dict[str, tuple[pd.DataFrame, pd.DataFrame | None]]:
     """Tables for every figure."""
     corrected = {"parametrization": "depth_mup_corrected", "correction": 0.5, "block_layers": 2}
     limits = synthetic.limit_tables()
-    scaling = synthetic.scaling(loss=lambda n, L: 0.3 + 2 * n**-0.7 + 0.5 / L, limits=True)
+    scaling = synthetic.scaling(loss=lambda n, L: 0.3 + 5 / n + 0.5 / L)
     two = [
         synthetic.transfer("depth_transfer_2", "depth", block_layers=2, drift=-0.4),
         synthetic.transfer("depth_transfer_2", "depth", level=0.4, **corrected),
@@ -58,8 +65,10 @@ def everything() -> dict[str, tuple[pd.DataFrame, pd.DataFrame | None]]:
     exponents[1] = exponents[1][exponents[1]["metric"] != "loss"]
     return {
         "gia_restoration": synthetic.gia(gap=lambda L: 0.2 + 0.3 / L),
+        "response_by_layer": response_by_layer(),
         "scaling_trend": (scaling, None),
         "diminishing_returns": (scaling, None),
+        "limit_training": (synthetic.limit_training(), None),
         **dict.fromkeys(
             ["limit_convergence", "vanishing_mechanism", "coupling_at_init", "kernel_spectrum"],
             limits,
@@ -331,38 +340,44 @@ def test_a_shape_without_a_stable_rate_is_left_out_and_counted():
     # Two couplings, two rates, five seeds.
     assert counted["estimate"].sum() == 20
     assert set(counted["depth"]) == {64}
-    measured = frame[(frame["quantity"] == "output_gap") & (frame["source"] == "network")]
+    measured = frame[(frame["quantity"] == "gap_square") & (frame["source"] == "network")]
     assert measured["depth"].max() == 32
 
 
 # ----------------------------------------------------------------------------------------- gia_restoration
 
 
-def test_gap_and_its_plateau(frames):
+def test_squared_gap_and_its_plateau(frames):
     frame = frames["gia_restoration"]
-    for step in (1, 100):
+    for step in (1, 10, 100):
         for depth in (2, 64):
-            row = one(frame, "output_gap_mean", source="network", depth=depth, step=step)
-            # Five seeds of 60 entries with fluctuations of 0.05: known to about 0.003.
-            assert row["estimate"] == pytest.approx(0.2 + 0.3 / depth, abs=0.012)
+            row = one(frame, "gap_square", source="network", depth=depth, step=step)
+            # Five seeds of 60 entries with fluctuations of 0.05: the gap is known to about 0.003.
+            assert row["estimate"] == pytest.approx((0.2 + 0.3 / depth) ** 2, rel=0.08)
             assert row["seeds"] == 5
-        limit = one(frame, "output_gap_mean_limit", step=step)
-        assert limit["estimate"] == pytest.approx(0.2, abs=0.015)
-    row = one(frame, "loss_gap_limit", step=100)
+        # Squares have a term in 1/L^2 too, which depths of two and four show.
+        plateau = one(frame, "gap_square_plateau", step=step)
+        assert plateau["estimate"] == pytest.approx(0.2**2, abs=0.012)
+    row = one(frame, "loss_gap_plateau", step=100)
     assert row["estimate"] == pytest.approx(0.2, abs=0.01)
-    assert one(frame, "output_gap_mean_exponent", step=100)["estimate"] == pytest.approx(1, abs=0.2)
+
+
+def test_a_law_in_squares_gives_its_plateau():
+    frame = gia_restoration(*synthetic.gia(gap=lambda L: np.sqrt(0.03 - 0.02 / L)))
+    for quantity in ("gap_square_plateau", "gap_square_at_50_plateau"):
+        found = frame[(frame["quantity"] == quantity) & ~(frame["step"] > 1)]
+        assert found.iloc[0]["estimate"] == pytest.approx(0.03, abs=0.002)
 
 
 def test_fluctuations_fill_the_gap_of_single_runs_but_not_of_the_mean():
     results, outputs = synthetic.gia(gap=lambda L: 0 * L, fluctuation=0.3)
     frame = gia_restoration(results, outputs)
-    single = one(frame, "output_gap", source="network", depth=64, step=100)
-    assert single["estimate"] == pytest.approx(0.3, rel=0.1)
-    mean = frame[(frame["quantity"] == "output_gap_mean") & (frame["source"] == "network")]
-    # Twelve 95 % intervals of a true zero: at most one may exclude it.
-    assert (mean["ci_low"] > 0).sum() <= 1
-    # Averaging five seeds without taking off the noise would leave 0.3 / sqrt 5 = 0.13.
-    assert mean["estimate"].max() < 0.11
+    single = one(frame, "single_gap_square", source="network", depth=64, step=100)
+    assert single["estimate"] == pytest.approx(0.09, rel=0.2)
+    mean = frame[(frame["quantity"] == "gap_square") & (frame["source"] == "network")]
+    # Eighteen 95 % intervals of a true zero: at most two may exclude it. Half of the estimates are negative.
+    assert (mean["ci_low"] > 0).sum() <= 2
+    assert 4 <= (mean["estimate"] < 0).sum() <= 14
 
 
 def test_mean_gap_is_relative_to_the_mean_change():
@@ -370,34 +385,50 @@ def test_mean_gap_is_relative_to_the_mean_change():
     tables_ = synthetic.gia(gap=lambda L: 0.2 + 0 * L, batches=1.0, seeds=range(20))
     frame = gia_restoration(*tables_)
     where = {"source": "network", "depth": 8, "step": 100}
-    mean = one(frame, "output_gap_mean", **where)
-    assert holds(mean, 0.2)
-    assert mean["estimate"] == pytest.approx(0.2, abs=0.02)
-    single = one(frame, "output_gap", **where)
-    assert single["estimate"] == pytest.approx(0.2 / np.sqrt(2), abs=0.02)
+    mean = one(frame, "gap_square", **where)
+    assert holds(mean, 0.04)
+    assert mean["estimate"] == pytest.approx(0.04, rel=0.2)
+    single = one(frame, "single_gap_square", **where)
+    assert single["estimate"] == pytest.approx(0.04 / 2, rel=0.2)
+
+
+def test_progress_is_interpolated_between_steps():
+    progress = np.array([[0.2, 0.4, 0.8, 1.0], [0.6, 0.55, 0.9, 1.0]])
+    weights = progress_weights(progress, 0.5)
+    # Between the second and the third step; at once, though the loss rises again afterwards.
+    np.testing.assert_allclose(weights, [[0, 0.75, 0.25, 0], [1, 0, 0, 0]])
+
+
+def test_gaps_are_read_at_equal_progress():
+    """The gap of the first step is 0.2, later 0.1: at 10 % of the fall it is the one, at 50 % the other."""
+    frame = gia_restoration(*synthetic.gia(gap=lambda L: 0.2 + 0 * L, late=0.5))
+    for percent, gap in ((10, 0.2), (50, 0.1), (75, 0.1)):
+        rows = frame[frame["quantity"] == f"gap_square_at_{percent}"]
+        rows = rows[rows["source"] == "network"]
+        np.testing.assert_allclose(rows["estimate"], gap**2, rtol=0.25)
+    steps = frame.loc[rows.index, "step"]
+    assert steps.between(40, 70).all()  # half of the way from step 10 to step 100
 
 
 @pytest.mark.parametrize("horizon", [1.0, 2.0])
-def test_closed_form_of_the_first_step(horizon):
+def test_closed_forms_of_the_first_step(horizon):
     results, outputs = TABLES["gia_restoration"]
-    frame = gia_restoration(results.assign(horizon=horizon), outputs)
-    exact = frame[frame["source"] == "closed_form"]
-    gap = one(exact, "output_gap", depth=64)["estimate"]
+    frame = gia_restoration(results.assign(horizon=horizon), outputs, BATCH)
+    exact = {"source": "closed_form", "depth": 64, "step": 1}
     half = horizon / 2
-    q = (1 + half / 64) ** 64
-    standard, decoupled = half * q / (1 + half / 64) + 2 * q, (q - 1) + 1 + q
-    assert gap == pytest.approx(1 - decoupled / standard)
-    hidden = one(exact, "first_step_change", series="hidden, standard", depth=8)["estimate"]
-    assert hidden == pytest.approx(closed_form.first_step_response(depth=8, horizon=horizon))
-    parts = exact.loc[exact["quantity"] == "first_step_change", "series"].unique()
-    assert len(parts) == 5
+    share = half / (1 + half / 64)
+    sample = one(frame, "gap_square", series="one sample", **exact)
+    assert sample["estimate"] == pytest.approx((share / (2 + share)) ** 2)
+    batch = one(frame, "gap_square", series="depth_mup", **exact)
+    options = {"depth": 64, "horizon": horizon, "loss": "cross_entropy"}
+    assert batch["estimate"] == pytest.approx(closed_form.batch_gap(*BATCH, **options) ** 2)
 
 
 def test_outputs_are_optional_for_losses():
     results, _ = TABLES["gia_restoration"]
     frame = gia_restoration(results, None)
     assert "loss_gap" in set(frame["quantity"])
-    assert "output_gap_mean" not in set(frame["quantity"])
+    assert "gap_square" not in set(frame.loc[frame["source"] == "network", "quantity"])
 
 
 def test_gaps_are_paired_by_seed():
@@ -405,131 +436,166 @@ def test_gaps_are_paired_by_seed():
     results, outputs = TABLES["gia_restoration"]
     keep = ~((outputs["coupling"] == "decoupled") & (outputs["seed"] == 2))
     frame = gia_restoration(results, outputs[keep])
-    row = one(frame, "output_gap_mean", source="network", depth=8, step=100)
+    row = one(frame, "gap_square", source="network", depth=8, step=100)
     assert row["seeds"] == 4
-    assert holds(row, 0.2 + 0.3 / 8)
+    assert holds(row, (0.2 + 0.3 / 8) ** 2)
+
+
+def test_fresh_copies_are_compared_by_themselves():
+    tables_ = synthetic.gia(gap=lambda L: 0.2 + 0 * L, fresh=lambda L: 0.4 + 0 * L)
+    frame = gia_restoration(*tables_)
+    where = {"source": "network", "depth": 8, "step": 100}
+    for series, gap in (("depth_mup", 0.2), ("depth_mup, fresh copies", 0.4)):
+        assert holds(one(frame, "gap_square", series=series, **where), gap**2)
+
+
+# ---------------------------------------------------------------------------------------- response_by_layer
+
+
+def test_responses_by_layer_and_over_the_horizon(frames):
+    frame = frames["response_by_layer"]
+    for trained, ratio in (("input", 1.6), ("hidden_2", 1.3), ("output", 1.0)):
+        series = f"depth_mup, trained: {trained}"
+        for step in (1, 4):
+            row = one(frame, "response_ratio", series=series, depth=16, step=step, source="network")
+            assert row["estimate"] == pytest.approx(ratio, rel=0.02)
+            assert 0 < row["ci_high"] - row["ci_low"] < 0.05
+    # Standard and decoupled changes have one direction here: gap = 1 - 1 / ratio.
+    for series, ratio in (("relu, T = 0.3", 1.05), ("relu, T = 1", 1.2), ("tanh, T = 1", 1.2)):
+        row = one(frame, "first_gap_square", series=series, source="network")
+        assert row["estimate"] == pytest.approx((1 - 1 / ratio) ** 2, abs=0.002)
+
+
+def test_exact_responses(frames):
+    results, outputs = TABLES["response_by_layer"]
+    exact = response_by_layer_evidence(results, outputs, BATCH)
+    exact = exact[exact["source"] == "closed_form"]
+    sample = one(exact, "response_ratio", series="one sample: input", depth=64)
+    assert sample["estimate"] == pytest.approx((1 + 0.5 / 64) ** 64)
+    output = exact[(exact["quantity"] == "response_ratio") & exact["series"].str.endswith("output")]
+    np.testing.assert_allclose(output["estimate"], 1.0)
+    over_horizon = exact[exact["quantity"] == "first_gap_square"]
+    for start in ("relu", "tanh"):
+        curve = over_horizon[over_horizon["series"].str.startswith(start)]
+        assert len(curve) == 10
+        assert (np.diff(curve["estimate"]) > 0).all()  # a longer horizon, a wider gap
 
 
 # --------------------------------------------------------------------------------------------- scaling
 
 
-def test_gains_per_doubling(frames):
+def test_coefficients_and_gains_of_a_first_order_law(frames):
     frame = frames["scaling_trend"]
-
-    def loss(n, L):
-        return 0.3 + 2 * n**-0.7 + 0.5 / L
-
-    depths = np.array([2.0, 4, 8, 16])
-    ratio = np.exp(np.log(loss(128, depths) / loss(64, depths)).mean())
-    row = one(frame, "train_loss_gain_width", width=128)
-    assert holds(row, 1 - ratio)
-    overall = np.exp(np.log(loss(256, depths) / loss(32, depths)).mean() / 3)
-    assert holds(one(frame, "train_loss_gain_width_mean"), 1 - overall)
-
-
-def test_gain_counts_doublings_between_uneven_sizes():
-    results = synthetic.scaling(loss=lambda n, L: n**-0.5 + 0 * L, widths=(16, 64, 128), sd=1e-6)
-    frame = scaling_trend(results)
-    for width in (64, 128):
-        row = one(frame, "train_loss_gain_width", width=width)
-        assert row["estimate"] == pytest.approx(1 - 2**-0.5, abs=1e-4)
+    for split in ("batch", "train", "test"):
+        assert holds(one(frame, "width_coefficient", split=split), 5.0)
+        assert holds(one(frame, "depth_coefficient", split=split), 0.5)
+    assert holds(one(frame, "width_coefficient_own_rate"), 5.0)
+    assert holds(one(frame, "width_gain", width=128), 5 / 128)
+    assert holds(one(frame, "depth_gain", depth=16), 0.5 / 16)
+    assert holds(one(frame, "depth_gain_at_start"), 0.0)
+    start = synthetic.scaling(loss=lambda n, L: 0.3 + 5 / n + 0.5 / L, start=2.0)
+    share = one(scaling_trend(start), "width_gain_at_start")["estimate"]
+    assert share == pytest.approx(2 * (1 / 32 - 1 / 256) / (2.3 + 2 / 32))
+    shrinking = frames["diminishing_returns"]
+    for axis in ("width", "depth"):
+        assert holds(one(shrinking, f"{axis}_gain_ratio"), 0.5)
+    fitted = one(shrinking, "fitted_over_width", width=64, depth=4)
+    measured = one(shrinking, "final_batch_loss", source="network", width=64, depth=4)
+    assert fitted["estimate"] == pytest.approx(measured["estimate"], rel=0.01)
 
 
-def test_each_shape_is_read_at_its_best_rate(frames):
-    final = frames["scaling_trend"].query("quantity == 'final_train_loss' and source == 'network'")
-    assert set(final["learning_rate"]) == {0.5}
-    assert len(final) == 16
-    diverged = synthetic.diverge(
-        TABLES["scaling_trend"][0],
-        lambda f: (f["learning_rate"] == 0.5) & (f["width"] == 64) & (f["seed"] == 1),
-    )
-    moved = scaling_trend(diverged).query("quantity == 'final_train_loss' and width == 64")
-    assert 0.5 not in set(moved["learning_rate"])
-
-
-def test_limit_of_the_loss_and_exponents(frames):
-    frame = frames["diminishing_returns"]
-    assert holds(one(frame, "limit_loss", source="fit"), 0.3)
-    assert holds(one(frame, "width_exponent"), 0.7)
-    assert one(frame, "depth_exponent")["estimate"] == pytest.approx(1.0, abs=0.11)
-    simulated = one(frame, "limit_loss", source="limit")
-    assert simulated["estimate"] == pytest.approx(0.308, abs=0.01)
-    excess = one(frame, "excess_train_loss", width=32, depth=2)
-    assert excess["estimate"] == pytest.approx(2 * 32**-0.7 + 0.25, abs=0.02)
-    first, last = 0.25, 0.5 / 8 - 0.5 / 16
-    # Three doublings of depth: the first and the last two of four sizes.
-    assert one(frame, "gain_decline_depth")["estimate"] == pytest.approx(first / 2, rel=0.5)
-    assert one(frame, "gain_decline_depth")["ci_low"] > 0
-    assert first > last
-
-
-def test_no_decline_where_every_doubling_gains_the_same():
+def test_gains_that_do_not_shrink():
     results = synthetic.scaling(loss=lambda n, L: 2 - 0.1 * np.log2(n) - 0.1 * np.log2(L))
     frame = diminishing_returns(results)
-    assert holds(one(frame, "gain_decline_width"), 0.0)
-    assert holds(one(frame, "gain_decline_depth"), 0.0)
+    assert holds(one(frame, "width_gain_ratio"), 1.0)
+    assert holds(one(frame, "depth_gain_ratio"), 1.0)
+
+
+def test_all_shapes_are_read_at_the_rate_that_is_best_for_the_smallest():
+    """Whatever larger networks would prefer, unless they diverge at it."""
+    results = synthetic.scaling(loss=lambda n, L: 0.3 + 5 / n + 0.5 / L)
+    smallest = (results["width"] == 32) & (results["depth"] == 2)
+    better = smallest & (results["learning_rate"] == 0.25) & (results["step"] == 100)
+    results.loc[better, "value"] *= 0.5
+    assert set(fixed_rates(pick_runs(results, "scaling"))["learning_rate"]) == {0.25}
+    lost = synthetic.diverge(
+        results,
+        lambda f: (f["learning_rate"] == 0.25) & (f["width"] == 256) & (f["seed"] == 1),
+    )
+    assert set(fixed_rates(pick_runs(lost, "scaling"))["learning_rate"]) == {0.5}
+
+
+def test_losses_of_a_whole_run_against_both_limits(frames):
+    frame = frames["limit_training"]
+    assert holds(one(frame, "loss_at_infinite_width", depth=4, step=100), 2.3 - 2 * 0.9)
+    assert holds(one(frame, "width_coefficient", depth=8), 2 * 4.0)
+    nfd, coupled = ({"series": f"networks to {name}"} for name in ("NFD", "coupled limit"))
+    # Networks lose more than NFD, by a fifth of what the coupled limit loses at infinite depth.
+    share = -0.2 / (1 - 0.4 / 16)
+    for step in (1, 10, 100):
+        assert holds(one(frame, "loss_difference", depth=16, step=step, **nfd), share)
+        assert holds(one(frame, "loss_difference", depth=16, step=step, **coupled), 0.0)
+    assert holds(one(frame, "loss_distance", depth=16, **nfd), share**2)
+    assert holds(one(frame, "loss_distance", depth=16, **coupled), 0.0)
+    assert holds(one(frame, "loss_distance_difference", depth=16), share**2)
+    assert holds(one(frame, "width_exponent", depth=16), -1.0)
+    for coupling in ("standard", "decoupled"):
+        limit = {"source": "limit", "coupling": coupling}
+        gain = one(frame, "depth_gain", depth=16, **limit)["estimate"]
+        assert gain == pytest.approx(2 * 0.4 / 16, rel=0.1)
+        total = one(frame, "depth_gain_total", **limit)["estimate"]
+        assert total == pytest.approx(2 * 0.4 * (1 / 4 - 1 / 16), rel=0.05)
+        ratio = one(frame, "depth_gain_ratio", **limit)["estimate"]
+        assert ratio == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_limit_that_was_not_run_leaves_the_rest():
+    results = synthetic.limit_training()
+    nfd = results["coupling"] == "decoupled"
+    frame = limit_training(results[~nfd])
+    assert holds(one(frame, "loss_distance", depth=16, series="networks to coupled limit"), 0.0)
+    assert "loss_distance_difference" not in set(frame["quantity"])
 
 
 # -------------------------------------------------------------------------------------- limit_convergence
 
 
-def test_errors_against_both_limits(frames):
+def test_squared_errors_against_both_limits(frames):
     frame = frames["limit_convergence"]
     coupled, nfd = "standard to coupled limit", "standard to NFD"
-    # Relative to the limit's change, whose length is that of three orthogonal unit parts for NFD.
-    scale = np.sqrt(1 + 0.3**2)
-    row = one(frame, "bias_at_infinite_depth", series=nfd, source="network")
-    assert row["estimate"] == pytest.approx(0.3 / scale, abs=0.02)
-    row = one(frame, "bias_at_infinite_depth", series=coupled, source="network")
-    assert row["ci_low"] == 0.0
-    assert row["ci_high"] < 0.05
-    row = one(frame, "bias_at_infinite_depth", series=nfd, source="limit")
-    assert holds(row, 0.3 / scale)
-    assert one(frame, "bias_over_depth_slope", series=coupled)["estimate"] == pytest.approx(
-        -1, abs=0.1
-    )
-    assert one(frame, "bias_over_depth_slope", series=nfd)["estimate"] > -0.3
-    plateau = one(frame, "bias_over_depth_plateau", series=nfd)
-    assert plateau["estimate"] == pytest.approx(0.3 / scale, abs=0.02)
-    assert one(frame, "bias_over_depth_plateau", series=coupled)["estimate"] < 0.02
+    # Relative to the limit's change: for NFD the square of two orthogonal parts of lengths 1 and 0.3.
+    scale = 1 + 0.3**2
+    quantity = "error_square_at_infinite_depth"
+    row = one(frame, quantity, series=nfd, source="network")
+    assert row["estimate"] == pytest.approx(0.3**2 / scale, abs=0.01)
+    row = one(frame, quantity, series=coupled, source="network")
+    assert row["ci_low"] < 0.01 < 0.02
+    assert row["ci_high"] < 0.01
+    assert holds(one(frame, quantity, series=nfd, source="limit"), 0.3**2 / scale)
     assert one(frame, "squared_error_difference")["ci_low"] > 0
+    # At finite depth the errors add: 0.8 / L along a direction of its own.
+    row = one(frame, "error_square_over_depth", series=nfd, source="network", depth=4)
+    assert row["estimate"] == pytest.approx((0.3**2 + (0.8 / 4) ** 2) / scale, abs=0.015)
 
 
-def test_bias_and_fluctuation_fall_with_their_own_powers_of_width(frames):
+def test_a_limit_does_not_differ_from_itself():
+    frame = limit_convergence(*synthetic.limit_tables(limit_seeds=range(6), particles=1000))
+    for name in ("NFD", "coupled limit"):
+        row = one(frame, "error_square_at_infinite_depth", series=f"{name} to itself")
+        assert holds(row, 0.0)
+        assert row["ci_high"] < 0.01
+
+
+def test_error_and_fluctuation_fall_with_their_own_powers_of_width(frames):
     frame = frames["limit_convergence"]
     coupled = {"series": "standard to coupled limit", "depth": 8.0}
-    bias = one(frame, "bias_over_width_slope", **coupled)
-    assert bias["estimate"] == pytest.approx(-1.0, abs=0.25)
+    small, large = (
+        one(frame, "error_square_over_width", width=width, **coupled) for width in (64, 128)
+    )
+    assert small["estimate"] / large["estimate"] == pytest.approx(4.0, rel=0.3)
     for step in (0, 10):
         spread = one(frame, "fluctuation_over_width_slope", step=step, **coupled)
         assert holds(spread, -0.5)
-
-
-def test_bias_below_the_noise_floor_stays_out_of_the_slope():
-    """With large fluctuations only the small widths stand out: the line ends where the noise begins."""
-    tables_ = synthetic.limit_tables(fluctuation=4.0, width_error=3.0, depth_error=0.0)
-    frame = limit_convergence(*tables_)
-    chosen = frame[(frame["series"] == "standard to coupled limit") & (frame["depth"] == 8)]
-    measured = chosen[(chosen["quantity"] == "bias_over_width") & (chosen["source"] == "network")]
-    floor = chosen[chosen["quantity"] == "bias_over_width_floor"]
-    above = measured["estimate"].to_numpy() > floor["estimate"].to_numpy()
-    assert not above.all()
-    fitted = chosen[(chosen["quantity"] == "bias_over_width") & (chosen["source"] == "fit")]
-    assert set(fitted["width"]) <= set(measured["width"][above])
-
-
-def test_depth_bias_below_the_noise_floor_stays_out_of_the_slope():
-    tables_ = synthetic.limit_tables(fluctuation=8.0, depth_error=1.0, width_error=0.0)
-    frame = limit_convergence(*tables_)
-    chosen = frame[frame["series"] == "standard to coupled limit"]
-    measured = chosen[(chosen["quantity"] == "bias_over_depth") & (chosen["source"] == "network")]
-    floor = chosen[
-        (chosen["quantity"] == "bias_over_depth_floor") & (chosen["source"] == "network")
-    ]
-    above = measured["estimate"].to_numpy() > floor["estimate"].to_numpy()
-    assert above.sum() in (3, 4)
-    fitted = chosen[(chosen["quantity"] == "bias_over_depth") & (chosen["source"] == "fit")]
-    assert set(fitted["depth"]) == set(measured["depth"][above])
 
 
 def test_limit_uncertainty_enters_the_interval():
@@ -538,18 +604,20 @@ def test_limit_uncertainty_enters_the_interval():
     noisy = limit_convergence(*synthetic.limit_tables(particles=200))
 
     def width(frame):
-        row = one(
-            frame, "bias_at_infinite_depth", series="standard to coupled limit", source="network"
-        )
+        series = "standard to coupled limit"
+        row = one(frame, "error_square_at_infinite_depth", series=series, source="network")
         return row["ci_high"] - row["ci_low"]
 
     assert width(noisy) > 1.5 * width(sharp)
 
 
-def test_extrapolated_depths_are_not_measured_against_themselves(frames):
-    frame = frames["limit_convergence"]
-    limit = frame[(frame["quantity"] == "bias_over_depth") & (frame["source"] == "limit")]
-    assert set(limit["depth"]) == {2, 4, 8}
+def test_the_loss_of_a_limit_goes_to_that_of_infinite_depth():
+    frame = limit_convergence(*synthetic.limit_tables(loss_exponent=1.0, limit_seeds=range(6)))
+    for series in ("depth_mup", "depth_mup, decoupled"):
+        assert holds(one(frame, "loss_at_infinite_depth", series=series), 0.5)
+        assert holds(one(frame, "loss_exponent", series=series), -1.0)
+    frame = limit_convergence(*synthetic.limit_tables(loss_exponent=0.5, limit_seeds=range(6)))
+    assert holds(one(frame, "loss_exponent", series="depth_mup"), -0.5)
 
 
 def test_created_coupling_and_its_exponents(frames):

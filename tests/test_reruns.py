@@ -88,7 +88,6 @@ def jobs(script, figures=("",)):
     [
         ("training/trainer.py", "Trainer.advance", jobs("train")),
         ("limit/simulate.py", "simulate_limit", jobs("simulate_limit")),
-        ("network/losses.py", "_squared_error", jobs("train") | jobs("simulate_limit")),
         ("data/digits.py", "read", jobs("prepare_data")),
         ("evidence/intervals.py", "mean_interval", jobs("make_evidence", FIGURES)),
         (

@@ -39,8 +39,9 @@ def test_the_first_round_is_the_preset_at_the_first_look(tiny):
     assert "Nothing more to train within the budget" in done.stdout
     assert (checkout.folder / file).read_bytes() == before
 
-    for kind, per_seed in (("runs", 2), ("limits", 1)):  # networks of both couplings, one limit
-        assert counted(checkout.folder / f"logs/decided/{kind}") == (3 * per_seed, 2 * per_seed)
+    for kind in ("runs", "limits"):
+        computed, kept = counted(checkout.folder / f"logs/decided/{kind}")
+        assert computed / 3 == kept / 2 >= 1
     results = checkout.folder / "results/decided"
     assert [path.name for path in (results / "rounds").iterdir()] == ["round1.yaml"]
     overlay = yaml.safe_load((results / "rounds/round1.yaml").read_text())

@@ -78,14 +78,15 @@ def transfer_findings(
     name = f"{axis}: {series}, {optimizer}"
     steps = sorted(pick(frames[figure], "regret", **line)["step"].unique())
     read = {step: _drift_at(frames, figure, axis, line, rule, step) for step in steps}
+    cost = {step: _cost_note(frames[figure], axis, line, step) for step in steps}
     earlier = [
-        replace(found, note=_cost_note(frames[figure], axis, line, step))
-        for step, found in read.items()
+        replace(found, note=notes(found.note, cost[step]))
+        for step, found in list(read.items())[:-1]
     ]
     last = read[steps[-1]] if steps else _drift_at(frames, figure, axis, line, rule, None)
     parts = notes(
         _grid_note(frames[figure], axis, line),
-        _cost_note(frames[figure], axis, line, steps[-1] if steps else None),
+        cost[steps[-1]] if steps else "",
         _on_the_way(read) if decides else "",
         diverged_note(frames[figure], **line),
     )
@@ -100,7 +101,7 @@ def transfer_findings(
         _stable_rate(frames, figure, axis, line),
     ]
     if decides:
-        findings += [*earlier[:-1], _drift_at_loss(frames, figure, axis, line, rule)]
+        findings += [*earlier, _drift_at_loss(frames, figure, axis, line, rule)]
     return findings
 
 
@@ -114,7 +115,7 @@ def _drift_at(
 ) -> Finding:
     """The drift at one step, with the regret at that step as the rule's other row."""
     at = {**line, "step": step}
-    regret = pick_row(frames[figure], "regret", (*_other(axis), axis), **at)
+    regret = _regret_row(frames[figure], axis, at)
     return finding(
         frames,
         figure,
@@ -129,13 +130,19 @@ def _drift_at(
     )
 
 
+def _regret_row(frame: pd.DataFrame, axis: str, line: Mapping[str, Any]) -> pd.Series | None:
+    """The regret at the largest size at which there is one, at the last step if the line names none."""
+    rows = frame[frame["estimate"].notna()]
+    return pick_row(rows, "regret", (*_other(axis), "step", axis), **line)
+
+
 def _other(axis: str) -> tuple[str]:
     """Transfer over one size is judged at the largest of the other."""
     return ("width" if axis == "depth" else "depth",)
 
 
 def _regret(frames: Frames, figure: str, axis: str, line: Mapping[str, Any], rule: Rule) -> Finding:
-    row = pick_row(frames[figure], "regret", (*_other(axis), "step", axis), **line)
+    row = _regret_row(frames[figure], axis, line)
     series, optimizer = line["series"], line["optimizer"]
     absent = (
         f"{series} ({optimizer}), or an optimum of its smallest or largest network that is usable"
@@ -180,36 +187,36 @@ def _drift_at_loss(
 ) -> Finding:
     row = pick_row(frames[figure], "drift_at_loss", _other(axis), **line)
     loss = pick_row(frames[figure], "reached_loss", _other(axis), **line)
-    at = "a fixed loss" if loss is None else f"loss {loss['estimate']:.3g}"
+    level = "" if loss is None else f"{loss['estimate']:.3g}, "
     return finding(
         frames,
         figure,
         row,
         replace(rule, text=f"drift alone: {rule.text}", also=()),
-        f"rate that first reaches {at} over {axis}: {line['series']}, {line['optimizer']}",
+        f"rate that first reaches a fixed loss over {axis}: {line['series']}, {line['optimizer']}",
         f"drift of log2 rate of fewest steps per log2 {axis}",
-        note="the loss that every size reaches, at its best rate, in a quarter of training",
+        note=f"{level}the loss that every size reaches, at its best rate, in a quarter of training",
         absent=f"three values of {axis} with a usable optimum",
     )
 
 
 def _on_the_way(read: Mapping[float, Finding]) -> str:
-    """Whether a verdict changed with the length of training, and in which direction the estimate went."""
+    """Whether a verdict changed with the length of training, and which way the estimate went."""
     if len(read) < 2:
         return ""
-    said = [f"{found.verdict} at step {step:g}" for step, found in read.items()]
-    verdicts = {found.verdict for found in read.values()}
     estimates = [found.estimate for found in read.values() if isfinite(found.estimate)]
-    moved = ""
-    if len(estimates) > 1:
-        moved = f", {estimates[0]:.2g} to {estimates[-1]:.2g}"
-    kept = "the same verdict" if len(verdicts) == 1 else ", then ".join(said)
-    return f"{kept} from step {min(read):g} to {max(read):g}{moved}"
+    moved = f", {estimates[0]:.2g} to {estimates[-1]:.2g}" if len(estimates) > 1 else ""
+    if len({found.verdict for found in read.values()}) == 1:
+        return f"the same verdict from step {min(read):g} to {max(read):g}{moved}"
+    said = ", ".join(f"{found.verdict} at step {step:g}" for step, found in read.items())
+    return f"on the way, before controls: {said}{moved}"
 
 
-def _cost_note(frame: pd.DataFrame, axis: str, line: Mapping[str, Any], step: float | None) -> str:
-    regret = pick_row(frame, "regret", (*_other(axis), axis), **line, step=step)
-    return "" if regret is None else f"regret {regret['estimate']:.3g} at {axis} {regret[axis]:g}"
+def _cost_note(frame: pd.DataFrame, axis: str, line: Mapping[str, Any], step: float) -> str:
+    regret = _regret_row(frame, axis, {**line, "step": step})
+    if regret is None:
+        return ""
+    return f"regret {regret['estimate']:.3g} at {axis} {regret[axis]:g}"
 
 
 def diverged_note(frame: pd.DataFrame, **columns: object) -> str:

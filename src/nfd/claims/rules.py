@@ -250,6 +250,8 @@ def problem_of(row: pd.Series | None, figure: str, frame: pd.DataFrame, absent: 
         return f"missing: {absent}"
     if not row["seeds"] >= MIN_SEEDS:
         return f"{row['seeds']:g} seeds, {MIN_SEEDS} needed"
+    if row["ci_low"] == -inf and row["ci_high"] == inf:
+        return "the interval is unbounded: what is divided by is not told from 0"
     if not (isfinite(row["ci_low"]) and isfinite(row["ci_high"])):
         return "missing: an interval (too few seeds at some size)"
     return ""

@@ -113,10 +113,12 @@ def decimals(value: float, digits: int = 2) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def fitted_number(table: pd.DataFrame, quantity: str, name: str, **wanted: object) -> str:
+def fitted_number(
+    table: pd.DataFrame, quantity: str, name: str, digits: int = 2, **wanted: object
+) -> str:
     """Text such as 'slope -0.98 [-1.05, -0.91]' of a fitted number; empty if there is none."""
     rows = usable(pick(table, quantity, source="fit", **wanted))
-    return "" if rows.empty else f"{name} {interval_text(rows.iloc[0])}"
+    return "" if rows.empty else f"{name} {interval_text(rows.iloc[0], digits)}"
 
 
 def stack(*parts: str) -> str:

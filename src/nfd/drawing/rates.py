@@ -102,7 +102,7 @@ def _rates_panel(axes: Axes, table: pd.DataFrame, size: str, ramp: Mapping[float
             best["learning_rate"], best["estimate"], "o", color=INK, markersize=6,
             markerfacecolor="none", zorder=5,
         )  # fmt: skip
-    add_note(axes, diverged_note(table, "count as untrained"))
+    add_note(axes, diverged_note(table, ""))
 
 
 def _transfer_summaries(table: pd.DataFrame, suffix: str, size: str) -> list[Row]:
@@ -136,15 +136,16 @@ def _transfer_summaries(table: pd.DataFrame, suffix: str, size: str) -> list[Row
 def _training_row(table: pd.DataFrame, regret: pd.DataFrame, size: str) -> Row:
     """What the length of training changes, and where training is stable."""
     drift = table[table["quantity"].isin(("drift", "drift_at_loss"))]
-    largest = regret[regret[size] == regret[size].max()]
+    largest = regret.sort_values(size).groupby(["series", "step"]).tail(1)
     stable = table[table["quantity"].isin(("stable_rate", "stable_rate_drift"))]
+    stable = stable if len(pick(stable, "stable_rate")) else stable.iloc[:0]
     share = pick(table, "diverged_share")
     none = "no edge of stability in the grid"
     panels = [
-        Panel("drift read earlier", drift, _drift_over_steps, NOT_FITTED),
-        Panel("regret read earlier", largest, _regret_over_steps, "no usable optimum"),
+        Panel("drift by step", drift, _drift_over_steps, NOT_FITTED),
+        Panel("regret by step", largest, _regret_over_steps, "no usable optimum"),
         Panel("largest stable rate", stable, partial(_stable_panel, size=size), none),
-        Panel("share diverged, rate kept", share, partial(_share_panel, size=size), none),
+        Panel("share diverged", share, partial(_share_panel, size=size), none),
     ]
     return Row(panels, line_entries(drift if len(drift) else share), height=1.7)
 
@@ -220,7 +221,7 @@ def _drift_over_steps(axes: Axes, table: pd.DataFrame) -> None:
     """Drifts at the steps read, and of the rate that reaches a fixed loss first."""
     linear_y(axes, "drift")
     at_steps, at_loss = pick(table, "drift"), pick(table, "drift_at_loss")
-    steps = read_axis(axes, at_steps["step"], ["equal loss"] if len(at_loss) else [])
+    steps = read_axis(axes, at_steps["step"], ["equal\nloss"] if len(at_loss) else [])
     for row, points in lines_of(table):
         mark = mark_of(row)
         mine = pick(points, "drift")

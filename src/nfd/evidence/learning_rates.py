@@ -285,12 +285,14 @@ def regret(curves: Curves) -> Interval:
     """Log loss lost, (sizes,), by training each size at the smallest size's best rate: never negative.
 
     The square of :func:`regret_root` with the interval's ends. Where more than half of the runs diverge at
-    the kept rate, estimate and upper end are infinite; the lower end stays that of the capped losses.
+    the kept rate, estimate and upper end are infinite, and the lower end stays that of the capped losses,
+    if the size's own best rate is usable.
     """
     found = squared(regret_root(curves))
     lost = diverged_share(curves, kept_rate(curves)) > 0.5
     estimate, high = (np.where(lost, np.inf, value) for value in (found.estimate, found.high))
-    return Interval(estimate, found.low, high, level=found.level)
+    low = np.where(lost & np.isnan(found.low), np.inf, found.low)
+    return Interval(estimate, low, high, level=found.level)
 
 
 def kept_rate(curves: Curves) -> float:

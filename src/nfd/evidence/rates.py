@@ -24,7 +24,7 @@ depth_transfer, width_transfer, depth_transfer_2, correction_exponent ('size': d
     grid_spacing                   fit      log2 of the ratio of neighbouring rates, the coarsest
     regret                         network  over size: loss at the smallest network's best rate / own best - 1
                                             (infinite if most runs diverge there); learning_rate: that rate;
-                                            at earlier steps than the last for the largest size only
+                                            at earlier steps than the last for the largest usable size only
     diverged_share                 network  over size: share of runs that diverge at the smallest network's
                                             best rate, which is in learning_rate
     stable_rate                    network  over size: geometric mean over seeds of the largest stable rate;
@@ -88,7 +88,8 @@ class Sweep:
             ]
             array[tuple(place)] = np.where(rows["diverged"], np.nan, rows["value"])
             values[metric, split] = array
-        return cls(*levels, values)
+        seeds, sizes, rates, steps = levels
+        return cls(seeds, sizes, rates, steps, values)
 
     @property
     def read_at(self) -> list[int]:
@@ -198,12 +199,14 @@ def _add_transfer_at(
     drift = learning_rates.drift(curves)
     if np.isfinite(drift.estimate):
         rows.add("drift", keys, drift, seeds, source="fit", **columns)
-    last = place == len(sweep.steps) - 1
-    shown = slice(None) if last else slice(-1, None)
     found = learning_rates.regret(curves).map(np.expm1)
+    shown = np.arange(len(sweep.sizes))
+    if place < len(sweep.steps) - 1:
+        shown = np.flatnonzero(~np.isnan(found.estimate))[-1:]
     kept_rate = np.exp2(learning_rates.kept_rate(curves))
     where = {**columns, axis: sweep.sizes[shown], "learning_rate": kept_rate, "source": "network"}
-    rows.add("regret", keys, found.part(shown), seeds, **where)
+    found = Interval(found.estimate[shown], found.low[shown], found.high[shown])
+    rows.add("regret", keys, found, seeds, **where)
 
 
 def _add_drift_at_loss(rows: Rows, keys: dict[str, object], sweep: Sweep) -> None:

@@ -8,7 +8,6 @@ steps, costs less with its n x n entries written out (:func:`nfd.limit.memory.is
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nfd.limit.gaussian import GaussianMatrix, Noise

@@ -2,7 +2,8 @@
 
 from nfd.limit.problem import LimitProblem
 
-# Of n particles, a matrix that meets p vectors each way takes 18 n p^2 operations revealed, 6 n^2 p written out.
+# A matrix of n particles that meets p vectors each way takes 18 n p^2 operations revealed, and 6 n^2 p
+# written out.
 _WRITTEN_FROM = 1 / 3
 
 

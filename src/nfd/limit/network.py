@@ -1,4 +1,4 @@
-"""A network of particles, whose hidden matrices are built only where that is cheaper (docs/theory.md, section 4)."""
+"""A network of particles; its hidden matrices are built only where that is cheaper (docs/theory.md)."""
 
 from collections.abc import Sequence
 

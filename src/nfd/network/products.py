@@ -7,7 +7,7 @@ built with (MKL) takes half as wide ones on AMD's. Which way is taken depends on
 product only, so that a member's numbers do not depend on how many others there are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,26 +16,29 @@ from torch import Tensor
 LARGE = 2**22
 
 
-def of_groups(x: Tensor, weights: Tensor, groups: Sequence[int]) -> Tensor:
+def of_groups(x: Tensor, weights: Tensor, groups: tuple[int, ...]) -> Tensor:
     """``x[i] @ weights[m]^T`` for the ``groups[i]`` consecutive members m that see x[i].
 
     x (len(groups), batch, in), weights (members, out, in), contiguous; returns (members, batch, out).
     """
     members, out, _ = weights.shape
     h = weights.new_empty(members, x.shape[1], out)
-    parts = zip(x, weights.split(groups), h.split(groups), strict=True)
+    parts = zip(x, torch.split(weights, list(groups)), torch.split(h, list(groups)), strict=True)
     for samples, mine, found in parts:
         rows = mine.flatten(0, 1)
         if is_large(samples, out):
-            product = _linear(samples, rows).unflatten(1, (len(mine), out)).transpose(0, 1)
+            product = _linear(samples, rows).view(len(samples), -1, out).transpose(0, 1)
         else:
-            product = torch.mm(rows, samples.T).unflatten(0, (len(mine), out)).mT
+            product = torch.mm(rows, samples.T).view(-1, out, len(samples)).mT
         found.copy_(product)
     return h
 
 
 def add_forward(h: Tensor, x: Tensor, weights: Tensor) -> None:
-    """Add ``x @ weights^T`` to h (members, batch, out): x (members, batch, in), weights (members, out, in)."""
+    """Add ``x @ weights^T`` to h.
+
+    x (members, batch, in), weights (members, out, in), h (members, batch, out).
+    """
     if is_large(x, weights.shape[1]):
         for mine, features, weight in zip(h, x, weights, strict=True):
             mine.add_(_linear(features, weight))
@@ -66,12 +69,14 @@ def backward(g: Tensor, weights: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def add_outer(
-    weights: Tensor, error: Tensor, x: Tensor, groups: Sequence[int] | None = None
+    weights: Tensor, error: Tensor, x: Tensor, groups: tuple[int, ...] | None = None
 ) -> None:
     """Add ``error^T @ x`` of every member to its weights; with ``groups``, x is as in :func:`of_groups`."""
     large = is_large(x, weights.shape[1])
     if groups is not None:
-        parts = zip(weights.split(groups), error.split(groups), x, strict=True)
+        parts = zip(
+            torch.split(weights, list(groups)), torch.split(error, list(groups)), x, strict=True
+        )
         for mine, errors, samples in parts:
             rows = mine.flatten(0, 1)
             columns = errors.transpose(1, 2).flatten(0, 1)
@@ -86,14 +91,8 @@ def add_outer(
         weights.baddbmm_(error.transpose(1, 2), x)
 
 
-def _linear_of_onednn() -> Callable[..., Tensor] | None:
-    """The operation behind compiled ``nn.Linear`` on CPUs; not all builds of torch have it."""
-    if not torch.backends.mkldnn.is_available():
-        return None
-    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-
-
-_LINEAR = _linear_of_onednn()
+# The operation behind compiled nn.Linear on CPUs; not all builds of torch have it.
+_LINEAR: Callable[..., Tensor] | None = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 def _linear(x: Tensor, weight: Tensor) -> Tensor:

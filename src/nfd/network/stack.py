@@ -167,6 +167,20 @@ class Stack:
         kinds = (self.weights, self.backward_copy, self.third_copy, self.left_of_initial)
         return [tensor for kind in kinds for layers in kind.values() for tensor in layers]
 
+    def of_member(self, slot: int) -> dict[str, Tensor]:
+        """All of one member's numbers that training changes, by name, whoever stands beside it."""
+        kinds: dict[str, tuple[dict[Role, list[Tensor]], int]] = {"weights": (self.weights, 0)}
+        kinds |= zip(("backward", "third"), self._copies(), strict=True)
+        if self.couplings[slot] == "fresh":
+            kinds["left"] = (self.left_of_initial, 0)
+        return {
+            f"{name} {role} {layer}": tensor[slot - first]
+            for name, (layers_of, first) in kinds.items()
+            for role, layers in layers_of.items()
+            for layer, tensor in enumerate(layers)
+            if slot >= first
+        }
+
     def _initial(self, role: Role, layer: int) -> Tensor:
         return self.initial(role, layer, range(self.members))
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from math import ceil
 
-from nfd.limit.memory import limit_bytes
+from nfd.limit.memory import is_written_out, limit_bytes
 from nfd.network.architecture import block_weights, training_bytes
 from nfd.network.couplings import COUPLINGS
 from nfd.pipeline.settings import LimitSettings, TrainingSettings
-from nfd.training.batches import log_spaced_steps
 from nfd.training.optimizers import OPTIMIZERS
 
 BYTES = {"float32": 4, "float64": 8}
@@ -96,7 +95,7 @@ class LimitCost:
     @property
     def observations(self) -> int:
         """Steps at which more than the batch is passed."""
-        return len(log_spaced_steps(self.settings.steps, self.settings.log_points))
+        return len(self.settings.logged_steps)
 
     @property
     def forward_vectors(self) -> int:
@@ -119,7 +118,12 @@ class LimitCost:
     def flops(self) -> float:
         """Floating-point operations, to guess its time."""
         s = self.settings
-        return 16.0 * s.simulations * s.depth * s.block_layers * s.particles * self.vectors**2
+        matrices = s.simulations * s.depth * s.block_layers
+        if is_written_out(s.particles, self.forward_vectors, self.backward_vectors, s.coupling):
+            # Weighed to take as long as what a matrix that is not written out counts.
+            products = self.forward_vectors + 2 * self.backward_vectors
+            return 7.0 * matrices * s.particles**2 * products
+        return 16.0 * matrices * s.particles * self.vectors**2
 
     @property
     def estimate_s(self) -> float:
@@ -136,6 +140,7 @@ class LimitCost:
             forward_vectors=self.forward_vectors,
             backward_vectors=self.backward_vectors,
             block=self.samples,
+            coupling=s.coupling,
             block_layers=s.block_layers,
             itemsize=BYTES[s.precision],
         )

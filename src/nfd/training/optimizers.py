@@ -73,6 +73,15 @@ class Optimizer(ABC):
         """All of the state, in an order that depends on nothing but the members."""
         return [t for layers in self.state.values() for layer in layers for t in layer]
 
+    def of_member(self, slot: int) -> dict[str, Tensor]:
+        """One member's part of the state, by name; of the roles that are trained beside it, too."""
+        return {
+            f"state {role} {layer} {number}": tensor[slot]
+            for role, layers in self.state.items()
+            for layer, tensors in enumerate(layers)
+            for number, tensor in enumerate(tensors)
+        }
+
     def keep(self, index: Tensor) -> None:
         """Drop all slots but these."""
         for table in self._tables:

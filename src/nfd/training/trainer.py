@@ -26,7 +26,6 @@ from nfd.network.stack import Stack, Trace
 from nfd.training.batches import TrainingData, as_values
 from nfd.training.optimizers import OPTIMIZERS
 
-
 # Multiply-adds of one member's input layer from which members share the product of their common batch.
 SHARED = 2**20
 
@@ -53,6 +52,18 @@ class Member:
             raise ValueError(f"learning_rate: {self.learning_rate} is not a finite number >= 0")
         for role in self.trainable:
             check_choice("trainable", role, ROLES)
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """One network after ``step`` steps, from which a longer training goes on.
+
+    ``tensors``: all that training changes, by name; ``first_loss``: against which divergence is measured.
+    """
+
+    step: int
+    first_loss: float
+    tensors: dict[str, Tensor]
 
 
 class Trainer:
@@ -190,6 +201,21 @@ class Trainer:
         self.step = self.optimizer.step = state["step"]
         for mine, saved in zip(self._changing(), state["tensors"], strict=True):
             mine.copy_(saved)
+
+    def of_member(self, slot: int) -> dict[str, Tensor]:
+        """All of one member's numbers that training changes, by name, as views."""
+        return self.stack.of_member(slot) | self.optimizer.of_member(slot)
+
+    def go_on(self, states: Sequence[NetworkState]) -> None:
+        """Take each member, in the order of ``members``, from one step of an earlier training."""
+        (step,) = {state.step for state in states}
+        self.step = self.optimizer.step = step
+        for slot, member in enumerate(self.alive):
+            saved = states[member].tensors
+            # State of a role that another member trains is not used, and may be in one of the two only.
+            for name, mine in self.of_member(slot).items():
+                if name in saved:
+                    mine.copy_(saved[name])
 
     def _changing(self) -> list[Tensor]:
         return [self.loss_sum, *self.stack.changing(), *self.optimizer.tensors()]

@@ -191,7 +191,8 @@ def correction_restores(frames: Frames) -> list[Finding]:
                 absent="three depths",
             )
         )
-    return findings + other_lines(frames, figure, "depth")
+    # The same networks as in the figure of transfer, whose findings stand above.
+    return findings + other_lines(frames, figure, "depth", [(CORRECTED, "sgd")])
 
 
 def _gradient_findings(frames: Frames) -> list[Finding]:
@@ -295,7 +296,7 @@ def _earlier(frames: Frames, split: str) -> list[Finding]:
 def _any_advantage(frames: Frames) -> Finding:
     """Whether there is any advantage, however small."""
     found = _advantage(frames, CORRECTED, "train", rule=ANY_ADVANTAGE)
-    return replace(found, observable=f"{CORRECTED}: any advantage in training loss", note="")
+    return replace(found, observable=f"{CORRECTED}: any advantage in training loss")
 
 
 def _accuracy(frames: Frames) -> Finding:

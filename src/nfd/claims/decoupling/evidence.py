@@ -16,7 +16,8 @@ gia_restoration (series: the network, compared with its decoupled twin; '<networ
 fresh copies)
     train_loss, test_loss          network  over depth, step; one series per network and coupling
     gap_square                     network  over depth, step
-    gap_square_at_<p>              network  over depth, at 10, 25, 50, 75 % of progress; step: where that is
+    gap_square_at_10, gap_square_at_25, gap_square_at_50, gap_square_at_75
+                                   network  over depth, at 10 % ... of progress; step: where that is
     single_gap_square              network  over depth, step: of single runs, with the noise of their width
     loss_gap                       network  over depth, step: (decoupled - standard training loss) / what the
                                             standard one has lost so far
@@ -63,7 +64,7 @@ from nfd.evidence.selection import (
     pick_vectors,
 )
 from nfd.evidence.squares import plateau, ratio_of_squares
-from nfd.evidence.table import DEFAULT_TRAINABLE, NETWORK, Rows
+from nfd.evidence.table import CELL, DEFAULT_TRAINABLE, NETWORK, Rows
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.parametrization import FEATURE_LEARNING
 
@@ -315,12 +316,13 @@ def response_by_layer(
 ) -> pd.DataFrame:
     """How outputs answer the first steps at a small rate: by layer, over T and the activation (C4)."""
     rows = Rows()
+    runs = {name: pick_networks(pick_runs(results, name)) for name in RESPONSES}
+    add_diverged(rows, pd.concat(runs.values(), ignore_index=True))
     curves = set()  # activations whose exact gap over T is there
-    for experiment in RESPONSES:
-        data = pick_networks(pick_runs(results, experiment))
+    for experiment, data in runs.items():
         if data.empty:
             continue
-        add_diverged(rows, data)
+        check_once(data, *CELL, "step", "split", "metric", "seed")
         vectors = pick_vectors(outputs, data)
         for network, part in each(data, *NETWORK, "width"):
             twins = _paired(_matching(vectors, network), "decoupled")

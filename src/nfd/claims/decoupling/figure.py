@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from nfd.drawing.axes import fix_ticks, linear_y, log_y, size_axis, step_axis
+from nfd.drawing.axes import fix_ticks, log_y, size_axis, step_axis
 from nfd.drawing.labels import end_label
 from nfd.drawing.lines import (
     coupling_entries,
@@ -23,7 +23,7 @@ from nfd.drawing.lines import (
 from nfd.drawing.names import diverged_note, fitted_number, lines_of, name_of, order_of, stack
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import noted, sizes_panel, steps_panel
-from nfd.drawing.style import COLOURS, DASHES, FAINT, INK, Mark, Ramp, mark_of, ramp_of
+from nfd.drawing.style import COLOURS, DASHES, FAINT, INK, Mark, Ramp, mark_of, ramp_of, tint
 from nfd.evidence.table import DEFAULT_TRAINABLE, pick, pick_measured
 
 THRESHOLD = 0.01  # squared gap that counts as agreement, as in verdict.py
@@ -38,7 +38,11 @@ def gia_restoration(table: pd.DataFrame) -> list[Row]:
     gaps = _named(table, "gap_square")
     first, last = _first_and_last(gaps[gaps["source"] == "network"])
     at_last = gaps["step"] == last if last > first else gaps["step"] != gaps["step"]
-    plain = gaps[(gaps["series"].isin(("depth_mup", "depth_mup, fresh copies")))]
+    single = _named(table, "single_gap_square", step=last)
+    late = pd.concat([gaps[at_last], single[single["series"] == "depth_mup"]])
+    plain = pick(table, "gap_square")
+    plain = plain[plain["series"].isin(("depth_mup", "depth_mup, fresh copies"))]
+    plain = plain[plain["source"] == "network"]
     progress = table[table["quantity"].str.fullmatch(AT_PROGRESS)]
     progress = progress[progress["series"].isin(plain["series"])]
     return [
@@ -61,7 +65,7 @@ def gia_restoration(table: pd.DataFrame) -> list[Row]:
         ),
         Row(
             [
-                Panel("gap after the last step", gaps[at_last], _gap_panel),
+                Panel("gap after the last step (pale: single runs)", late, _gap_panel),
                 Panel(
                     "loss gap after the last step",
                     _named(table, "loss_gap", step=last),
@@ -135,7 +139,8 @@ def _gap_entries(gaps: pd.DataFrame) -> list[Line2D]:
     if (gaps["source"] == "fit").any():
         keys.append(entry("fit c + b / L", Mark(), marker=False))
     if (gaps["source"] == "closed_form").any():
-        keys.append(entry("closed form, η → 0", Mark("black", "--"), marker=False))
+        keys.append(entry("exact, η → 0: one sample", Mark("black", "--"), marker=False))
+        keys.append(entry("exact, η → 0: this batch", Mark(INK, ":"), marker=False))
     keys.append(entry("threshold", Mark(FAINT, ":"), marker=False))
     return keys
 
@@ -145,12 +150,22 @@ def _gap_panel(axes: Axes, table: pd.DataFrame) -> None:
     log_y(axes, GAP)
     networks = table[table["source"] == "network"]
     size_axis(axes, "depth", networks["depth"])
-    for row, points in lines_of(table[table["source"] != "closed_form"]):
-        label = fitted_number(points, f"{row['quantity'].removesuffix('_plateau')}_plateau", "c =")
-        mine = points[~points["quantity"].str.endswith("_plateau")]
-        draw_measured_and_fit(axes, mine, "depth", _mark(row), label=label)
+    measured = table[table["source"] != "closed_form"]
+    single = measured["quantity"].str.startswith("single")
+    for rows, strength in ((measured[~single], 1.0), (measured[single], 0.4)):
+        for row, points in lines_of(rows):
+            plateau = f"{row['quantity'].removesuffix('_plateau')}_plateau"
+            label = fitted_number(points, plateau, "c =", digits=3)
+            mine, mark = points[points["quantity"] != plateau], _mark(row)
+            mark = replace(mark, colour=tint(mark.colour, strength))
+            draw_measured_and_fit(axes, mine, "depth", mark, label=label)
     for series, points in table[table["source"] == "closed_form"].groupby("series"):
-        draw_closed_form(axes, points, "depth", "one sample" * (series == "one sample"))
+        if series == "one sample":
+            draw_closed_form(axes, points, "depth", series)
+        else:
+            points = points.sort_values("depth")
+            colour = _mark(points.iloc[0]).colour
+            axes.plot(points["depth"], points["estimate"], color=colour, linestyle=":")
     reference_line(axes, THRESHOLD)
 
 
@@ -187,15 +202,14 @@ def response_by_layer(table: pd.DataFrame) -> list[Row]:
     """How outputs answer a first small step, by layer, and the gap over T (claim C4)."""
     ratios = pick(table, "response_ratio")
     measured = ratios[ratios["source"] == "network"]
-    first = measured["step"] == measured["step"].min()
+    first = ratios[ratios["step"] == measured["step"].min()]
+    deepest = measured[measured["depth"] == measured["depth"].max()]
     gaps = pick(table, "first_gap_square")
     return [
         Row(
             [
-                Panel(
-                    "change by the first step", measured[first], partial(_ratio_panel, exact=ratios)
-                ),
-                Panel("by the steps so far, deepest networks", measured, _ratio_over_steps),
+                Panel("change by the first step", first, _ratio_panel),
+                Panel("by the steps so far, deepest", deepest, _ratio_over_steps),
                 Panel("squared gap of the first step", gaps, _over_horizon),
             ],
             [
@@ -215,24 +229,24 @@ def _by_layer(table: pd.DataFrame) -> Iterator[tuple[Mark, pd.DataFrame]]:
             yield Mark(colour), points
 
 
-def _ratio_panel(axes: Axes, table: pd.DataFrame, exact: pd.DataFrame) -> None:
+def _ratio_panel(axes: Axes, table: pd.DataFrame) -> None:
     """Measured ratios over depth, and the exact ones: dashed on this batch, dotted of one sample."""
-    linear_y(axes, "standard / decoupled")
-    size_axis(axes, "depth", table["depth"])
-    exact = exact[exact["source"] == "closed_form"]
-    for mark, points in _by_layer(table):
+    log_y(axes, "standard / decoupled")
+    networks, exact = (table[table["source"] == name] for name in ("network", "closed_form"))
+    size_axis(axes, "depth", networks["depth"])
+    for mark, points in _by_layer(networks):
         draw_line(axes, points, "depth", mark, join=False)
-        role = points["trainable"].iloc[0]
-        for series, dash in ((points["series"].iloc[0], "--"), (f"one sample: {role}", ":")):
-            curve = exact[exact["series"] == series].sort_values("depth")
-            axes.plot(curve["depth"], curve["estimate"], color=mark.colour, linestyle=dash)
+    for trained, (_, colour) in LAYERS.items():
+        batch, sample = exact["trainable"] == trained, exact["series"] == f"one sample: {trained}"
+        for curve, dash in ((exact[batch], "--"), (exact[sample], ":")):
+            curve = curve.sort_values("depth")
+            axes.plot(curve["depth"], curve["estimate"], color=colour, linestyle=dash)
     reference_line(axes, 1.0)
 
 
 def _ratio_over_steps(axes: Axes, table: pd.DataFrame) -> None:
-    linear_y(axes, "standard / decoupled")
-    deepest = table[table["depth"] == table["depth"].max()]
-    for mark, points in _by_layer(deepest):
+    log_y(axes, "standard / decoupled")
+    for mark, points in _by_layer(table):
         draw_line(axes, points, "step", mark)
     reference_line(axes, 1.0)
     step_axis(axes)

@@ -1,4 +1,4 @@
-"""Loss against width, depth and compute: whether larger networks are better, and how fast that ends."""
+"""Loss against width and depth: whether larger networks are better, how fast that ends, and where."""
 
 from nfd.claims.family import Claim, Family, Figure
 
@@ -7,6 +7,9 @@ FAMILY = Family(
     (
         Figure("scaling_trend", "Loss against width, depth and compute", ("scaling",)),
         Figure("diminishing_returns", "How fast the gains shrink", ("scaling",)),
+        Figure(
+            "limit_training", "Networks and limits over a whole training run", ("limit_training",)
+        ),
     ),
     (
         Claim(
@@ -19,7 +22,7 @@ FAMILY = Family(
             "C2",
             "diminishing-returns",
             "The gain from a larger network shrinks as the loss approaches that of the limit.",
-            ("diminishing_returns", "scaling_trend"),
+            ("diminishing_returns", "limit_training", "scaling_trend"),
         ),
     ),
 )

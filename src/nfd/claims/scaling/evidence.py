@@ -1,149 +1,353 @@
-"""Loss against width and depth: what a doubling gains (claim C1) and how fast that shrinks (claim C2).
+"""Loss against width and depth: what larger networks gain (C1), how fast that ends, and in which limit (C2).
 
-Each shape is read at its own best rate: lowest final training loss, no run diverged. Statistics of
-docs/theory.md, section 6.
+The law is loss = limit + a / n over width and limit + b / L over depth, with the exponents known
+(:mod:`nfd.evidence.first_order`), fitted for each seed. All shapes of 'scaling' are read at one *fixed* rate,
+which is what transfer is about: that of the smallest network with the least final training loss, among those
+at which no run diverged at any shape. No loss of a larger network is looked at to choose it. What decides is
+the *batch loss*: the mean over the last stretch between two log points of the loss of each batch before its
+step, whose interval is mostly several times narrower than that of the loss of one step.
 
 Quantities (:mod:`nfd.evidence.table` says how to read them)
 ------------------------------------------------------------
-scaling_trend
-    train_loss, test_loss          network, limit  over width, depth, step
-    final_train_loss, final_test_loss, final_test_accuracy      network, limit  over width, depth
+scaling_trend (rates: the fixed one, but for what ends in _own_rate: each shape's best)
+    train_loss, test_loss          network  over width, depth, step
+    final_batch_loss, final_test_loss, final_test_accuracy      network  over width, depth
     flops                          network  over width, depth: training operations up to the last step
-    train_loss_gain_width, train_loss_gain_depth, test_loss_gain_width, test_loss_gain_depth
-                                   network  fraction of the loss that one doubling removes, between
-                                            neighbours, averaged over the other size; over width (depth):
-                                            the larger of the two
-    <each>_mean                    fit      average over all neighbours: one row per series
-diminishing_returns
-    final_train_loss               network, limit, fit  over width, depth; fit: limit + a n^-alpha + b L^-beta
-    excess_train_loss              network  over width, depth: final training loss minus the fitted limit
-    limit_loss                     fit, limit  one row per series
-    width_exponent, depth_exponent, width_amplitude, depth_amplitude      fit  one row per series
-    gain_decline_width, gain_decline_depth    fit  gain per doubling in the lower half minus upper half
+    width_coefficient, depth_coefficient      fit  a, b, mean over the other size; split batch, train, test
+    <each>_own_rate                fit      the same of batch losses at each shape's own rate
+    width_gain_at_start, depth_gain_at_start  fit  share of the loss at step 0 that the largest size has less
+                                            than the least
+    width_gain, depth_gain         network  batch loss that a doubling removes; over width (depth): the larger
+                                            of the two
+diminishing_returns (batch losses at the fixed rate)
+    final_batch_loss, width_gain, depth_gain  network  as above
+    fitted_over_width, fitted_over_depth      fit  limit + a / n at each depth, limit + b / L at each width
+    width_gain_ratio, depth_gain_ratio        fit  gain of a later doubling over that of the one before it
+limit_training (the last step where no step is given; series names which limit it is about)
+    train_loss, test_loss          network, limit  over width (limit: particles), depth, step
+    loss_at_infinite_width         fit      limit of limit + a / n over depth, step
+    width_coefficient              fit      a over depth
+    loss_difference                fit      networks, extrapolated to as many neurons as a limit has
+                                            particles, minus it, relative to their loss lost; over depth, step
+    loss_distance                  fit      mean square of the difference over the log points after step 0,
+                                            relative to that of the loss lost; over depth
+    loss_distance_difference       fit      loss_distance to NFD minus that to the coupled limit; over depth
+    width_exponent                 fit      exponent in n of losses minus the coupled limit's; over depth
+    depth_gain                     limit, fit  loss that a doubling of the depth removes, paired by seed (fit:
+                                            networks, extrapolated); over depth: the larger
+    depth_gain_total, depth_gain_ratio        limit, fit  from least depth to largest; later over earlier
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.estimates import add_diverged, add_gain_rows, add_losses, add_means
-from nfd.evidence.fits import fit_limit
-from nfd.evidence.intervals import interval, mean_interval
+from nfd.evidence.estimates import add_diverged, add_losses, add_means
+from nfd.evidence.first_order import (
+    diminishing_ratio,
+    doubling_gains,
+    first_order_weights,
+    fit_first_order,
+)
+from nfd.evidence.fits import loglog_slope
+from nfd.evidence.intervals import jackknife_interval, mean_interval
 from nfd.evidence.selection import (
+    at_reading_rate,
     best_rates,
-    cell_values,
     each,
     grid_values,
     pick_last,
     pick_metric,
     pick_networks,
     pick_runs,
-    seed_counts,
 )
-from nfd.evidence.table import LINE, Rows
+from nfd.evidence.squares import mean_square
+from nfd.evidence.table import LINE, NETWORK, Rows
+
+Keys = Mapping[str, object]
+
+SHAPE = (*LINE, "width", "depth")
+AXES = {"width": "depth", "depth": "width"}  # axis -> the other
+# Coupling of a limit -> series of networks compared with it.
+COMPARED_LIMITS = {"standard": "networks to coupled limit", "decoupled": "networks to NFD"}
 
 
-def _scaling_runs(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All runs of 'scaling', and those at each shape's best rate."""
-    data = pick_runs(results, "scaling")
-    shape = [*LINE, "source", "width", "depth"]
-    if data.empty:
-        return data, data
-    return data, data.merge(best_rates(data, shape), on=[*shape, "learning_rate"])
+# ------------------------------------------------------------------------------------------- scaling
+
+
+def fixed_rates(data: pd.DataFrame) -> pd.DataFrame:
+    """The fixed rate of each line (module docstring); none for a line that diverges at all of them."""
+    networks = pick_networks(data)
+    lost = networks.groupby([*LINE, "learning_rate"])["lost"].transform("any")
+    shape = networks["width"] * (networks["depth"].max() + 1) + networks["depth"]
+    smallest = shape == shape.groupby([networks[name] for name in LINE]).transform("min")
+    return best_rates(networks[smallest & ~lost], LINE)
+
+
+def _at_fixed_rate(data: pd.DataFrame) -> pd.DataFrame:
+    return pick_networks(data).merge(fixed_rates(data), on=[*LINE, "learning_rate"])
 
 
 def scaling_trend(results: pd.DataFrame) -> pd.DataFrame:
-    """Loss against width and depth, each shape at its own best rate (claim C1)."""
+    """Loss against width and depth at one rate for all shapes (claim C1)."""
     rows = Rows()
-    data, chosen = _scaling_runs(results)
+    data = pick_runs(results, "scaling")
     if data.empty:
         return rows.frame()
     add_diverged(rows, data)
+    chosen = _at_fixed_rate(data)
     add_losses(rows, chosen)
     final = pick_last(chosen)
-    add_means(rows, final, "final_train_loss", "loss", "train")
+    add_means(rows, final, "final_batch_loss", "loss", "batch")
     add_means(rows, final, "final_test_loss", "loss", "test")
     add_means(rows, final, "final_test_accuracy", "accuracy", "test")
     add_means(rows, final, "flops", "flops", "none")
-    for split in ("train", "test"):
-        for keys, part in each(pick_metric(pick_networks(final), "loss", split), *LINE):
-            _add_gains(rows, keys, part, split, "width")
-            _add_gains(rows, keys, part, split, "depth")
+    for split in ("batch", "train", "test"):
+        for keys, part in each(pick_metric(final, "loss", split), *LINE):
+            for axis in AXES:
+                _add_trend(rows, {**keys, "split": split}, part, axis)
+    start = pick_metric(chosen[chosen["step"] == 0], "loss", "train")
+    for keys, part in each(start, *LINE):
+        for axis in AXES:
+            _add_start(rows, {**keys, "split": "train", "step": 0}, part, axis)
+    own = pick_networks(data).merge(
+        best_rates(pick_networks(data), SHAPE), on=[*SHAPE, "learning_rate"]
+    )
+    for keys, part in each(pick_last(pick_metric(own, "loss", "batch")), *LINE):
+        for axis in AXES:
+            sizes, losses = _over(axis, part)
+            _add_coefficient(
+                rows, f"{axis}_coefficient_own_rate", keys | _last(part), sizes, losses
+            )
     return rows.frame()
 
 
-def _add_gains(
-    rows: Rows, keys: dict[str, object], part: pd.DataFrame, split: str, axis: str
+def _over(axis: str, part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes along ``axis`` and values (seeds, sizes), averaged over the other sizes that have them all."""
+    (sizes, _), values = grid_values(part, axis, AXES[axis])
+    complete = np.isfinite(values).any(axis=0).all(axis=0)
+    if not complete.any():
+        return sizes[:0], values[:, :0, 0]
+    means = values[:, :, complete].mean(axis=2)
+    return sizes, means[np.isfinite(means).all(axis=1)]
+
+
+def _last(part: pd.DataFrame) -> dict[str, object]:
+    """Columns of what is read of one split at the last step."""
+    return {"split": part["split"].iloc[0], "step": int(part["step"].max())}
+
+
+def _add_coefficient(
+    rows: Rows, quantity: str, keys: Keys, sizes: np.ndarray, values: np.ndarray
 ) -> None:
-    """Fraction of the loss that a doubling of ``axis`` removes, between neighbours, paired by seed."""
-    other = "depth" if axis == "width" else "width"
-    (sizes, _), losses = grid_values(part, axis, other)
-    if len(sizes) < 2:
-        return
-    columns = {"split": split, "step": int(part["step"].iloc[0])}
-    add_gain_rows(rows, keys, f"{split}_loss_gain_{axis}", axis, sizes, losses, columns)
+    if len(sizes) > 1:
+        found = fit_first_order(sizes, values).part(1)
+        rows.add(quantity, keys, found, len(values), source="fit")
+
+
+def _add_trend(rows: Rows, keys: Keys, part: pd.DataFrame, axis: str) -> None:
+    """Coefficient of 1 / size, and of batch losses the gains of single doublings."""
+    sizes, values = _over(axis, part)
+    keys = {**keys, **_last(part)}
+    _add_coefficient(rows, f"{axis}_coefficient", keys, sizes, values)
+    if keys["split"] == "batch":
+        _add_gains(rows, keys, axis, sizes, values)
+
+
+def _add_gains(rows: Rows, keys: Keys, axis: str, sizes: np.ndarray, values: np.ndarray) -> None:
+    if len(sizes) > 1:
+        shown = {axis: sizes[1:], "source": "network"}
+        rows.add(f"{axis}_gain", keys, doubling_gains(values), len(values), **shown)
+
+
+def _add_start(rows: Rows, keys: Keys, part: pd.DataFrame, axis: str) -> None:
+    """What sizes differ by before training."""
+    sizes, values = _over(axis, part)
+    if len(sizes) > 1:
+        gain = mean_interval((values[:, 0] - values[:, -1]) / values[:, 0].mean())
+        rows.add(f"{axis}_gain_at_start", keys, gain, len(values), source="fit")
 
 
 def diminishing_returns(results: pd.DataFrame) -> pd.DataFrame:
-    """How fast the gains from width and depth shrink towards a limit (claim C2)."""
+    """How fast the gains from width and depth shrink (claim C2)."""
     rows = Rows()
-    data, chosen = _scaling_runs(results)
+    data = pick_runs(results, "scaling")
     if data.empty:
         return rows.frame()
     add_diverged(rows, data)
-    final = pick_metric(pick_last(chosen), "loss", "train")
-    add_means(rows, final, "final_train_loss", "loss", "train")
-    for keys, part in each(pick_networks(final), *LINE):
-        _add_limit_fit(rows, keys, part)
-        for axis in ("width", "depth"):
-            _add_gain_decline(rows, keys, part, axis)
-    limits = final[(final["source"] == "limit") & ~final["lost"]]
-    for keys, part in each(limits, *LINE):
-        deepest, values = cell_values(part[part["depth"] == part["depth"].max()])
-        rows.add("limit_loss", deepest, mean_interval(values), seed_counts(values), **keys)
+    final = pick_metric(pick_last(_at_fixed_rate(data)), "loss", "batch")
+    add_means(rows, final, "final_batch_loss", "loss", "batch")
+    for keys, part in each(final, *LINE):
+        columns = _last(part)
+        for axis, other in AXES.items():
+            for _, cell in part.groupby(other):
+                _add_fitted(rows, keys, cell, axis, {**columns, other: cell[other].iloc[0]})
+            sizes, values = _over(axis, part)
+            _add_gains(rows, {**keys, **columns}, axis, sizes, values)
+            _add_ratio(
+                rows, f"{axis}_gain_ratio", keys, sizes, values, {**columns, "source": "fit"}
+            )
     return rows.frame()
 
 
-def _add_limit_fit(rows: Rows, keys: dict[str, object], part: pd.DataFrame) -> None:
-    """Fit loss = limit + a n^-alpha + b L^-beta over all shapes of one line."""
-    cells, values = cell_values(part)
-    widths, depths = cells["width"].to_numpy(float), cells["depth"].to_numpy(float)
-    fit = interval(lambda m: fit_limit(widths, depths, m), values, names=("limit_fit",))
-    if not np.isfinite(fit.estimate).all():
+def _add_fitted(rows: Rows, keys: Keys, cell: pd.DataFrame, axis: str, columns: Keys) -> None:
+    """The line limit + coefficient / size through the means of one cell."""
+    (sizes,), values = grid_values(cell, axis)
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(sizes) > 1 and len(values):
+        limit, coefficient = first_order_weights(sizes) @ values.mean(axis=0)
+        shown = {**columns, axis: sizes, "source": "fit"}
+        rows.add(f"fitted_over_{axis}", keys, limit + coefficient / sizes, len(values), **shown)
+
+
+def _add_ratio(
+    rows: Rows, quantity: str, keys: Keys, sizes: np.ndarray, values: np.ndarray, columns: Keys
+) -> None:
+    """Later over earlier gains, where the sizes are three or more with a common ratio."""
+    steps = np.diff(np.log(sizes))
+    if len(sizes) > 2 and len(values) > 1 and np.allclose(steps, steps[0], rtol=1e-3):
+        rows.add(quantity, keys, diminishing_ratio(sizes, values), len(values), **columns)
+
+
+# ------------------------------------------------------------------------------------ limit_training
+
+
+def limit_training(results: pd.DataFrame) -> pd.DataFrame:
+    """Loss of networks and of both limits over a whole training run (claim C2)."""
+    rows = Rows()
+    data = pick_runs(results, "limit_training")
+    if data.empty:
+        return rows.frame()
+    add_diverged(rows, data)
+    chosen = at_reading_rate(data)
+    add_losses(rows, chosen)
+    for keys, part in each(pick_metric(chosen, "loss", "train"), *NETWORK):
+        _add_run(rows, {**keys, "coupling": "standard"}, part)
+    return rows.frame()
+
+
+def _add_run(rows: Rows, keys: Keys, part: pd.DataFrame) -> None:
+    """All comparisons of one kind of network, trained with its own weights, with its limits."""
+    networks = pick_networks(part[part["coupling"] == "standard"])
+    limits = part[(part["source"] == "limit")]
+    limits = limits[limits["width"] == limits["width"].max()]
+    extrapolated: dict[int, np.ndarray] = {}
+    for depth, cell in networks.groupby("depth"):
+        (widths, steps), losses = grid_values(cell, "width", "step")
+        losses = losses[np.isfinite(losses).all(axis=(1, 2))]
+        if len(widths) < 2 or len(losses) < 2:
+            continue
+        at = {"depth": depth, "split": "train"}
+        fit = fit_first_order(widths, losses)
+        shown = {**at, "source": "fit"}
+        rows.add("loss_at_infinite_width", keys, fit.part(0), len(losses), step=steps, **shown)
+        last = {**shown, "step": int(steps[-1])}
+        rows.add("width_coefficient", keys, fit.part((1, -1)), len(losses), **last)
+        # To as many neurons as the limits have particles: their 1/n is then in both, and cancels.
+        limit, coefficient = first_order_weights(widths)
+        weights = limit + coefficient / (limits["width"].max() if len(limits) else np.inf)
+        extrapolated[depth] = np.tensordot(losses, weights, axes=(1, 0))
+        curves = {
+            coupling: _curves(limits[(limits["depth"] == depth) & (limits["coupling"] == coupling)])
+            for coupling in COMPARED_LIMITS
+        }
+        _add_differences(rows, keys, extrapolated[depth], curves, steps, shown)
+        if len(curves["standard"]):
+            _add_width_exponent(rows, keys, widths, losses[:, :, -1], curves["standard"], last)
+    final = limits[limits["step"] == limits["step"].max()]
+    for coupling, cell in final.groupby("coupling"):
+        (depths,), values = grid_values(cell, "depth")
+        columns = {"source": "limit", "coupling": coupling}
+        _add_depth_gains(rows, keys, depths, values, columns | _last(cell))
+    if len(extrapolated) > 1:
+        seeds = min(map(len, extrapolated.values()))
+        values = np.stack([sample[:seeds, -1] for sample in extrapolated.values()], axis=1)
+        depths = np.array(list(extrapolated))
+        _add_depth_gains(rows, keys, depths, values, {"source": "fit"} | _last(networks))
+
+
+def _curves(part: pd.DataFrame) -> np.ndarray:
+    """Losses of one limit, (seeds, steps); no seeds if it was not run."""
+    if part.empty or part["lost"].all():
+        return np.empty((0, 0))
+    _, values = grid_values(part, "step")
+    return values[np.isfinite(values).all(axis=1)]
+
+
+def _lost(curves: np.ndarray) -> np.ndarray:
+    """Mean loss lost since step 0 at each later step, (steps - 1,)."""
+    return (curves[:, :1] - curves[:, 1:]).mean(axis=0)
+
+
+def _distance(networks: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Mean square of the difference of two mean curves after step 0, relative to that of the loss lost."""
+    return mean_square(networks[:, 1:], limit[:, 1:]) / (_lost(networks) ** 2).mean()
+
+
+def _add_differences(
+    rows: Rows,
+    keys: Keys,
+    networks: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    steps: np.ndarray,
+    columns: Keys,
+) -> None:
+    """What parts networks at infinite width (seeds, steps) from each limit, and from which one less."""
+
+    def relative(sample: np.ndarray, limit: np.ndarray) -> np.ndarray:
+        return (sample.mean(axis=0) - limit.mean(axis=0))[1:] / _lost(sample)
+
+    last = int(steps[-1])
+    for coupling, series in COMPARED_LIMITS.items():
+        limit = curves[coupling]
+        if len(limit) < 2:
+            continue
+        shown = {**columns, "series": series}
+        seeds = min(len(networks), len(limit))
+        found = jackknife_interval(relative, networks, limit)
+        rows.add("loss_difference", keys, found, seeds, step=steps[1:], **shown)
+        found = jackknife_interval(_distance, networks, limit)
+        rows.add("loss_distance", keys, found, seeds, step=last, **shown)
+    if all(len(limit) > 1 for limit in curves.values()):
+
+        def nearer(sample: np.ndarray, coupled: np.ndarray, nfd: np.ndarray) -> np.ndarray:
+            return _distance(sample, nfd) - _distance(sample, coupled)
+
+        found = jackknife_interval(nearer, networks, *curves.values())
+        seeds = min(len(networks), *map(len, curves.values()))
+        rows.add("loss_distance_difference", keys, found, seeds, step=last, **columns)
+
+
+def _add_width_exponent(
+    rows: Rows,
+    keys: Keys,
+    widths: np.ndarray,
+    losses: np.ndarray,
+    limit: np.ndarray,
+    columns: Keys,
+) -> None:
+    """Exponent in n of losses (seeds, widths) above the limit's (seeds, steps), where all lie above it."""
+
+    def exponent(sample: np.ndarray, target: np.ndarray) -> np.ndarray:
+        above = sample.mean(axis=0) - target[:, -1].mean()
+        with np.errstate(invalid="ignore"):
+            return loglog_slope(widths, np.where(above > 0, above, np.nan)[None])[0]
+
+    if len(widths) > 2 and len(limit) > 1:
+        found = jackknife_interval(exponent, losses, limit)
+        rows.add("width_exponent", keys, found, min(len(losses), len(limit)), **columns)
+
+
+def _add_depth_gains(
+    rows: Rows, keys: Keys, depths: np.ndarray, values: np.ndarray, columns: Keys
+) -> None:
+    """Gains over depth of losses (seeds, depths) that share their seeds."""
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(depths) < 2 or not len(values):
         return
-    seeds = len(values)
-    columns = {"split": "train", "step": int(part["step"].iloc[0])}
-    names = ("limit_loss", "width_amplitude", "width_exponent", "depth_amplitude", "depth_exponent")
-    for index, name in enumerate(names):
-        rows.add(name, keys, fit.part(index), seeds, source="fit", **columns)
-    limit, a, alpha, b, beta = fit.estimate
-    fitted = limit + a * widths**-alpha + b * depths**-beta
-    shown = {"width": widths, "depth": depths, **columns}
-    rows.add("final_train_loss", keys, fitted, seeds, source="fit", **shown)
-
-    def excess(m: np.ndarray) -> np.ndarray:
-        return m - fit_limit(widths, depths, m)[:, :1]
-
-    found = interval(excess, values, names=("limit_fit",))
-    rows.add("excess_train_loss", cells, found, seed_counts(values))
-
-
-def _add_gain_decline(rows: Rows, keys: dict[str, object], part: pd.DataFrame, axis: str) -> None:
-    """Loss gained per doubling in the lower half of the sizes minus that in the upper half."""
-    other = "depth" if axis == "width" else "width"
-    (sizes, _), losses = grid_values(part, axis, other)
-    losses = losses[:, :, np.isfinite(losses).all(axis=(0, 1))]
-    if len(sizes) < 3 or not losses.size:
-        return
-    log2_sizes = np.log2(sizes)
-    middle = len(sizes) // 2 if len(sizes) % 2 else len(sizes) // 2 - 1
-
-    def decline(m: np.ndarray) -> np.ndarray:
-        loss = m.mean(axis=2)
-        lower = (loss[:, 0] - loss[:, middle]) / (log2_sizes[middle] - log2_sizes[0])
-        start = len(sizes) - 1 - middle
-        upper = (loss[:, start] - loss[:, -1]) / (log2_sizes[-1] - log2_sizes[start])
-        return lower - upper
-
-    found = interval(decline, losses, names=("decline",))
-    columns = {"split": "train", "step": int(part["step"].iloc[0]), "source": "fit"}
-    rows.add(f"gain_decline_{axis}", keys, found, len(losses), **columns)
+    keys = {**keys, **columns}
+    rows.add("depth_gain", keys, doubling_gains(values), len(values), depth=depths[1:])
+    total = mean_interval(values[:, 0] - values[:, -1])
+    rows.add("depth_gain_total", keys, total, len(values))
+    _add_ratio(rows, "depth_gain_ratio", keys, depths, values, {})
