@@ -23,17 +23,18 @@ diminishing_returns (batch losses at the fixed rate)
     final_batch_loss, width_gain, depth_gain  network  as above
     fitted_over_width, fitted_over_depth      fit  limit + a / n at each depth, limit + b / L at each width
     width_gain_ratio, depth_gain_ratio        fit  gain of a later doubling over that of the one before it
-limit_training (the last step where no step is given; series names which limit it is about)
+limit_training (the *run loss* is the mean over the log points after step 0, whose gains have intervals fifty
+times narrower than those of the last step; series names which limit it is about)
     train_loss, test_loss          network, limit  over width (limit: particles), depth, step
     loss_at_infinite_width         fit      limit of limit + a / n over depth, step
-    width_coefficient              fit      a over depth
+    width_coefficient              fit      a of the run loss over depth
     loss_difference                fit      networks, extrapolated to as many neurons as a limit has
                                             particles, minus it, relative to their loss lost; over depth, step
     loss_distance                  fit      mean square of the difference over the log points after step 0,
                                             relative to that of the loss lost; over depth
     loss_distance_difference       fit      loss_distance to NFD minus that to the coupled limit; over depth
-    width_exponent                 fit      exponent in n of losses minus the coupled limit's; over depth
-    depth_gain                     limit, fit  loss that a doubling of the depth removes, paired by seed (fit:
+    width_exponent                 fit      exponent in n of what a doubling gains of the run loss; over depth
+    depth_gain                     limit, fit  run loss that a doubling of the depth removes, by seed (fit:
                                             networks, extrapolated); over depth: the larger
     depth_gain_total, depth_gain_ratio        limit, fit  from least depth to largest; later over earlier
 """
@@ -243,7 +244,7 @@ def _add_run(rows: Rows, keys: Keys, part: pd.DataFrame) -> None:
         shown = {**at, "source": "fit"}
         rows.add("loss_at_infinite_width", keys, fit.part(0), len(losses), step=steps, **shown)
         last = {**shown, "step": int(steps[-1])}
-        rows.add("width_coefficient", keys, fit.part((1, -1)), len(losses), **last)
+        _add_coefficient(rows, "width_coefficient", {**keys, **last}, widths, _run_loss(losses))
         # To as many neurons as the limits have particles: their 1/n is then in both, and cancels.
         limit, coefficient = first_order_weights(widths)
         weights = limit + coefficient / (limits["width"].max() if len(limits) else np.inf)
@@ -253,18 +254,16 @@ def _add_run(rows: Rows, keys: Keys, part: pd.DataFrame) -> None:
             for coupling in COMPARED_LIMITS
         }
         _add_differences(rows, keys, extrapolated[depth], curves, steps, shown)
-        if len(curves["standard"]):
-            _add_width_exponent(rows, keys, widths, losses[:, :, -1], curves["standard"], last)
-    final = limits[limits["step"] == limits["step"].max()]
-    for coupling, cell in final.groupby("coupling"):
-        (depths,), values = grid_values(cell, "depth")
-        columns = {"source": "limit", "coupling": coupling}
-        _add_depth_gains(rows, keys, depths, values, columns | _last(cell))
+        _add_width_exponent(rows, keys, widths, _run_loss(losses), last)
+    for coupling, cell in limits.groupby("coupling"):
+        (depths, _), values = grid_values(cell, "depth", "step")
+        columns = {"source": "limit", "coupling": coupling, **_last(cell)}
+        _add_depth_gains(rows, keys, depths, _run_loss(values), columns)
     if len(extrapolated) > 1:
         seeds = min(map(len, extrapolated.values()))
-        values = np.stack([sample[:seeds, -1] for sample in extrapolated.values()], axis=1)
-        depths = np.array(list(extrapolated))
-        _add_depth_gains(rows, keys, depths, values, {"source": "fit"} | _last(networks))
+        values = np.stack([sample[:seeds] for sample in extrapolated.values()], axis=1)
+        columns = {"source": "fit", **_last(networks)}
+        _add_depth_gains(rows, keys, np.array(list(extrapolated)), _run_loss(values), columns)
 
 
 def _curves(part: pd.DataFrame) -> np.ndarray:
@@ -273,6 +272,11 @@ def _curves(part: pd.DataFrame) -> np.ndarray:
         return np.empty((0, 0))
     _, values = grid_values(part, "step")
     return values[np.isfinite(values).all(axis=1)]
+
+
+def _run_loss(losses: np.ndarray) -> np.ndarray:
+    """Mean over the log points after step 0 of losses (..., steps)."""
+    return losses[..., 1:].mean(axis=-1)
 
 
 def _lost(curves: np.ndarray) -> np.ndarray:
@@ -320,23 +324,17 @@ def _add_differences(
 
 
 def _add_width_exponent(
-    rows: Rows,
-    keys: Keys,
-    widths: np.ndarray,
-    losses: np.ndarray,
-    limit: np.ndarray,
-    columns: Keys,
+    rows: Rows, keys: Keys, widths: np.ndarray, values: np.ndarray, columns: Keys
 ) -> None:
-    """Exponent in n of losses (seeds, widths) above the limit's (seeds, steps), where all lie above it."""
+    """Exponent in n of the gains from one width to the next, of losses (seeds, widths)."""
 
-    def exponent(sample: np.ndarray, target: np.ndarray) -> np.ndarray:
-        above = sample.mean(axis=0) - target[:, -1].mean()
-        with np.errstate(invalid="ignore"):
-            return loglog_slope(widths, np.where(above > 0, above, np.nan)[None])[0]
+    def exponent(sample: np.ndarray) -> np.ndarray:
+        gains = -np.diff(sample.mean(axis=0))
+        return loglog_slope(widths[1:], gains[None])[0]
 
-    if len(widths) > 2 and len(limit) > 1:
-        found = jackknife_interval(exponent, losses, limit)
-        rows.add("width_exponent", keys, found, min(len(losses), len(limit)), **columns)
+    if len(widths) > 3:
+        found = jackknife_interval(exponent, values)
+        rows.add("width_exponent", keys, found, len(values), **columns)
 
 
 def _add_depth_gains(

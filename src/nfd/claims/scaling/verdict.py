@@ -1,5 +1,6 @@
 """Do larger networks reach a lower loss (C1), do the gains shrink, and towards the limit's loss (C2)?"""
 
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
@@ -151,11 +152,12 @@ def diminishing_returns(frames: Frames) -> list[Finding]:
         frames, "limit_training", "depth_gain_total", "control, gain from depth", **coupled
     )
     width = _ratio(
-        frames, "diminishing_returns", "width", "gain from width", decides=True, **PLAIN_LINE
+        frames, "diminishing_returns", "width", "gain from width", PLAIN_LINE, decides=True
     )
     depth = _ratio(
-        frames, "limit_training", "depth", "gain from depth, coupled limit", decides=True, **coupled
+        frames, "limit_training", "depth", "gain from depth, coupled limit", coupled, decides=True
     )
+    nfd = {**coupled, "coupling": "decoupled"}
     return [
         gated(width, [over_width]),
         over_width,
@@ -165,14 +167,8 @@ def diminishing_returns(frames: Frames) -> list[Finding]:
         _distance(frames, "networks to coupled limit", SAME_CURVE),
         *(_at_the_end(frames, series) for series in LIMITS),
         _width_exponent(frames),
-        _ratio(frames, "diminishing_returns", "depth", "gain from depth, networks", **PLAIN_LINE),
-        _ratio(
-            frames,
-            "limit_training",
-            "depth",
-            "gain from depth, NFD",
-            **{**coupled, "coupling": "decoupled"},
-        ),
+        _ratio(frames, "diminishing_returns", "depth", "gain from depth, networks", PLAIN_LINE),
+        _ratio(frames, "limit_training", "depth", "gain from depth, NFD", nfd),
     ]
 
 
@@ -197,9 +193,9 @@ def _ratio(
     figure: str,
     axis: str,
     observable: str,
+    wanted: Mapping[str, Any],
     *,
     decides: bool = False,
-    **wanted: Any,
 ) -> Finding:
     return finding(
         frames,
@@ -274,7 +270,7 @@ def _width_exponent(frames: Frames) -> Finding:
         row,
         FIRST_ORDER_IN_WIDTH,
         "exponent of width",
-        "exponent in n of the networks' loss minus the coupled limit's, at the last step",
+        "exponent in n of what a doubling of the width gains of the run loss",
         note=_at_depth(row),
-        absent="three widths of depth_mup, and the coupled limit",
+        absent="four widths of depth_mup whose doublings all gain",
     )
