@@ -17,6 +17,8 @@ belongs_here = test -x $(1)/bin/python && test "$$(cat $(1)/ready 2>/dev/null)" 
 export CONFIG BUDGET A B
 # Python's files and pipes are in UTF-8, whatever the locale.
 export PYTHONUTF8 ?= 1
+# Container images like to forbid Python to keep what it has compiled; every job would then compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Snakemake keeps a cache and asks for a user's name; in a container there may be neither home nor name.
 ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.cache
@@ -66,10 +68,10 @@ record: config-is-there $(READY) ## Promote the finished run of CONFIG to figure
 	@$(ACTIVATE) && python scripts/keep_record.py --config "$$CONFIG"
 
 test: $(READY) lint ## Run every check that takes no more than minutes
-	$(ACTIVATE) && pytest -n 2 --dist loadfile
+	$(ACTIVATE) && pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## Check the style and the types of code and workflow
-	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules \
+	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow \
 		&& mypy && snakemake --lint
 
 nightly: $(READY) ## Run the long checks too: fifty killed jobs, larger samples

@@ -6,7 +6,7 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 # Code, captions and the base configuration are found here; results go into the working directory.
-CHECKOUT = Path(workflow.snakefile).resolve().parent
+CHECKOUT = Path(workflow.current_basedir).resolve()
 
 
 configfile: f"{CHECKOUT}/config/config.yaml"

@@ -203,7 +203,7 @@ def training_seconds(
     once = step_counts(*shape, together, seen, *sizes[1:])
     evaluation = coefficients["Gflop"] * once["Gflop"] / 3
     evaluation += coefficients["G feature"] * once["G feature"] / 3
-    return ceil(job.members / together) * (s.steps * step + s.log_points * evaluation)
+    return ceil(job.members / together) * (s.steps * step + len(s.logged_steps) * evaluation)
 
 
 def limit_seconds(job: LimitJob, coefficients: Coefficients) -> float:

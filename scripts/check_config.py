@@ -8,13 +8,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from list_targets import load
+from typing import Any
 
 from nfd.data.raw import DataError
 from nfd.data.sources import check_settings
-from nfd.pipeline.config import ConfigError
+from nfd.pipeline import config_files
+from nfd.pipeline.config import ConfigError, check
 from nfd.pipeline.script import run_script
+
+CHECKOUT = Path(__file__).parents[1]
+BASE = CHECKOUT / "config" / "config.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def load(*paths: Path) -> dict[str, Any]:
+    """The checked configuration: files laid over the base one, as ``snakemake --configfile`` does it."""
+    return check(config_files.load([BASE, *paths]))
 
 
 if __name__ == "__main__":

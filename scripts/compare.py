@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
-from list_targets import BASE, CHECKOUT, load
+from check_config import BASE, CHECKOUT, load
 
 from nfd.files import write_text
 from nfd.pipeline.config import ConfigError

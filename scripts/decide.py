@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 import yaml
-from list_targets import BASE, CHECKOUT, load
+from check_config import BASE, CHECKOUT, load
 
 from nfd import rounds
 from nfd.claims.registry import FIGURES

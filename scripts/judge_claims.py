@@ -1,7 +1,8 @@
 """Judge the claims: one CSV table of findings and verdicts.
 
-Either from evidence tables (named as their figures: gia_restoration.csv), or directly from tables of runs.
-A claim whose evidence is not given is inconclusive, and its note says what is missing.
+Either from evidence tables (named as their figures: gia_restoration.csv), or directly from tables of runs,
+whatever code wrote them (docs/tables.md). A claim whose evidence is not given is inconclusive, and its note
+says what is missing.
 """
 
 import argparse
@@ -13,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 from nfd.claims.certainty import with_certainty
-from nfd.claims.registry import CLAIMS, FIGURES, gather
+from nfd.claims.registry import CLAIMS, EXPERIMENTS, FIGURES, gather
 from nfd.claims.rules import judge, overall
 from nfd.evidence.significance import Look
 from nfd.evidence.table import read
 from nfd.files import write_text
-from nfd.pipeline import tables
+from nfd.pipeline import foreign
 from nfd.pipeline.script import run_script
 
 
@@ -27,8 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--claim", choices=CLAIMS, nargs="+", default=list(CLAIMS))
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--evidence", nargs="+", help="evidence tables, .csv")
-    source.add_argument("--tables", nargs="+", help="tables of results, .parquet")
+    source.add_argument("--tables", nargs="+", help="tables of results, .parquet or .csv")
     parser.add_argument("--outputs", nargs="*", default=[], help="with --tables: network outputs")
+    parser.add_argument("--page", help="with --tables: report to write, .html")
+    parser.add_argument("--label", default="unnamed data", help="name of the data, for the page")
     parser.add_argument(
         "--looks",
         type=_looks,
@@ -42,11 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.evidence:
             frames = _read_evidence(arguments.evidence)
         else:
-            results = tables.read(arguments.tables)
-            outputs = tables.read(arguments.outputs) if arguments.outputs else None
+            results = foreign.read_results(arguments.tables, EXPERIMENTS)
+            given = arguments.outputs
+            outputs = foreign.read_outputs(given, EXPERIMENTS) if given else None
             figures = dict.fromkeys(figure for claim in claims for figure in claim.figures)
             frames = {figure: gather(figure, results, outputs) for figure in figures}
-    except (tables.TableError, ValueError) as error:
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     findings = [judge(claim, frames) for claim in claims]
@@ -54,6 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{claim.id:>3} {claim.name:<20} {overall(found)}")
     table = with_certainty(findings, frames, arguments.looks)
     write_text(arguments.output, table.to_csv(index=False, float_format="%.8g"))
+    if arguments.page and arguments.tables:
+        from nfd.report.judged import write_page  # what draws takes a second to load
+
+        names = results["parametrization"].unique()
+        write_page(
+            *(arguments.page, frames, arguments.output, arguments.tables, names, arguments.label)
+        )
     return 0
 
 

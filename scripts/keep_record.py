@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import update_verdicts
-from list_targets import BASE, load
+from check_config import BASE, load
 
 from nfd.data.raw import DataError
 from nfd.pipeline.config import ConfigError

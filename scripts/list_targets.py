@@ -10,16 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from check_config import BASE, load
+
 from nfd.claims.registry import CLAIMS, FIGURES, claims_of
-from nfd.pipeline import config_files
-from nfd.pipeline.config import ConfigError, check
+from nfd.pipeline.config import ConfigError
 from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
+from nfd.pipeline.progress import duration
 from nfd.pipeline.script import run_script
 from nfd.report.costs import read_costs
-from nfd.report.text import duration
-
-CHECKOUT = Path(__file__).parents[1]
-BASE = CHECKOUT / "config" / "config.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,11 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     print("\n".join(describe(config)))
     return 0
-
-
-def load(*paths: Path) -> dict[str, Any]:
-    """The checked configuration: files laid over the base one, as ``snakemake --configfile`` does it."""
-    return check(config_files.load([BASE, *paths]))
 
 
 def describe(config: dict[str, Any]) -> list[str]:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nfd.claims.registry import FIGURES, gather
+from nfd.data import prepared
 from nfd.evidence.intervals import LEVEL, intervals_at
 from nfd.evidence.significance import Look
 from nfd.files import write_text
 from nfd.pipeline import tables
+from nfd.pipeline.first_batch import first_batch
 from nfd.pipeline.script import run_script
+from nfd.pipeline.settings import TrainingSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         help="numbers of seeds at which the sweep is judged; intervals hold at all of them at once",
     )
+    parser.add_argument("--data", help="prepared data, for closed forms of the first step")
+    parser.add_argument("--settings", help="of a job that was trained on them, as JSON")
     parser.add_argument("--output", required=True, help="evidence table to write, .csv")
     arguments = parser.parse_args(argv)
     try:
@@ -34,8 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         level = look.level() if look else LEVEL
         results = _read(arguments.tables, tables.RESULT_COLUMNS)
         outputs = _read(arguments.outputs, tables.OUTPUT_COLUMNS)
+        batch = None
+        if arguments.data and arguments.settings:
+            settings = TrainingSettings.from_json(arguments.settings)
+            batch = first_batch(settings, prepared.load(arguments.data))
         with intervals_at(level):
-            frame = gather(arguments.figure, results, outputs)
+            frame = gather(arguments.figure, results, outputs, batch)
     except (tables.TableError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

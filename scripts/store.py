@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from list_targets import load
+from check_config import load
 
 from nfd.data.raw import DataError
 from nfd.pipeline.config import ConfigError

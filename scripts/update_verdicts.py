@@ -1,4 +1,4 @@
-"""Renew what the texts quote: rules and names from the code, verdicts from the records in figures/record/."""
+"""Renew what the texts quote: rules, names and needs from the code, verdicts from figures/record/."""
 
 import argparse
 import sys
@@ -10,8 +10,16 @@ from nfd.files import write_text
 from nfd.pipeline.script import run_script
 from nfd.pipeline.vocabulary import with_names
 from nfd.report import ReportError
+from nfd.report.codecheck import codecheck
 from nfd.report.record import RECORDS
-from nfd.report.verdicts import between_markers, claims_appendix, recorded, verdict_table
+from nfd.report.verdicts import (
+    NEEDS,
+    between_markers,
+    claims_appendix,
+    needs_table,
+    recorded,
+    verdict_table,
+)
 
 
 def updated() -> dict[Path, str]:
@@ -21,9 +29,11 @@ def updated() -> dict[Path, str]:
         Path("README.md"): verdict_table(records),
         Path("docs/claims.md"): claims_appendix(records),
     }
-    page = Path("config/README.md")
+    names, needs = Path("config/README.md"), Path("docs/tables.md")
     return {
-        page: with_names(page.read_text(encoding="utf-8")),
+        names: with_names(names.read_text(encoding="utf-8")),
+        Path("codecheck.yml"): codecheck(records),
+        needs: between_markers(needs.read_text(encoding="utf-8"), needs_table(), *NEEDS),
         **{
             path: between_markers(with_rules(path.read_text(encoding="utf-8")), table)
             for path, table in tables.items()

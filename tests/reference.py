@@ -34,8 +34,10 @@ def scales(name, n, L, d, T=1.0, p=0.5):
     depth = (1 / rn, n, 1 / (rn * rL))
     corrected = (1 / rn, n * L**p, L ** (p - 0.5) / rn)
     complete = (1 / rn, n * L, 1 / rn)
+    sqrt_depth = (1 / (rn * rL), n * L, rn * rL)
     beta, u, w1, w2, v = {
         "standard": (1, (1 / rd, d, rd), fan_in, fan_in, fan_in),
+        "standard_sqrt_depth": (1, (1 / rd, d, rd), fan_in, sqrt_depth, fan_in),
         "ntk": (1, (1 / rd, 1, 1 / rn), ntk, ntk, (1 / rn, 1, 1 / rn)),
         "mup": (1, mup_u, mup, mup, mup_v),
         "depth_mup": (sqrt(T / L), mup_u, depth, depth, mup_v),

@@ -6,6 +6,7 @@ writes a row itself, so that what tests draw is what the pipeline draws.
 
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import synthetic_tables as synthetic
 
@@ -19,6 +20,8 @@ CONTROLS = (
     {"trainable": synthetic.ONE_LAYER},
 )
 BOTH = ("standard", "decoupled")
+# Two samples that are learned and one that is looked at, for closed forms.
+BATCH = (np.array([[1.0, 0.5, 0.0], [-0.2, 1.0, 1.0]]), np.eye(2), np.array([[0.5, 1.0, -1.0]]))
 Tables = tuple[pd.DataFrame, pd.DataFrame | None]
 
 
@@ -29,11 +32,14 @@ def make(figure: str, *, seeds: int = 5) -> pd.DataFrame:
 
 @cache
 def _made(figure: str, seeds: int) -> pd.DataFrame:
-    results, outputs = tables_of(FIGURES[figure].experiments[0])
+    tables = [tables_of(experiment) for experiment in FIGURES[figure].experiments]
+    results = pd.concat([results for results, _ in tables], ignore_index=True)
+    _, outputs = tables[0]
+    batch = BATCH if FIGURES[figure].batch else None
     if seeds < 5:
         results = results[results["seed"] < seeds]
         outputs = None if outputs is None else outputs[outputs["seed"] < seeds]
-    return gather(figure, results, outputs)
+    return gather(figure, results, outputs, batch)
 
 
 @cache
@@ -41,9 +47,10 @@ def tables_of(experiment: str) -> Tables:
     """Results and outputs of one experiment."""
     return {
         "gia_restoration": _gia_restoration,
+        "response_by_layer": response_by_layer,
         "scaling": _scaling,
         "limit_training": lambda: (synthetic.limit_training(), None),
-        "limit_convergence": lambda: synthetic.limit_tables(limit_seeds=range(5)),
+        "limit_convergence": lambda: synthetic.limit_tables(fresh=0.4, limit_seeds=range(6)),
         "depth_transfer": _depth_transfer,
         "width_transfer": _width_transfer,
         "internal_collapse": _internal_collapse,
@@ -56,18 +63,45 @@ def _together(*parts: pd.DataFrame) -> Tables:
     return pd.concat(parts, ignore_index=True), None
 
 
+def response_by_layer() -> Tables:
+    """Every layer trained alone, and all of them at other T and with tanh."""
+    whole = synthetic.ONE_LAYER
+    parts = [synthetic.responses({"input": 1.6, "hidden_2": 1.3, "output": 1.0, whole: 1.2})]
+    others = {"small_horizon": 1.05, "large_horizon": 1.5, "of_tanh": 1.2}
+    for (name, ratio), changed in zip(
+        others.items(), ({"horizon": 0.3}, {"horizon": 3.0}, {"activation": "tanh"}), strict=True
+    ):
+        experiment = f"response_{'' if name == 'of_tanh' else 'at_'}{name}"
+        parts.append(synthetic.responses({whole: ratio}, experiment, depths=(16,), **changed))
+    return _with_outputs(parts)
+
+
+def _with_outputs(parts: list[Tables]) -> Tables:
+    results, outputs = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
+    return results, outputs
+
+
+def _with_edge(*parts: pd.DataFrame) -> Tables:
+    """All runs diverge at the largest rate: too close to the best rate of a line whose optimum moves up."""
+    results = pd.concat(parts, ignore_index=True)
+    return synthetic.diverge(results, lambda f: f["learning_rate"] >= 16), None
+
+
 def _gia_restoration() -> Tables:
-    """depth_mup whose gap stays, mup whose gap grows and that diverges at one depth, mup without skips."""
+    """depth_mup whose gap stays, mup whose gap grows and that diverges at one depth, and both controls."""
     parts = [
-        synthetic.gia(gap=lambda L: 0.2 + 0.3 / L),
+        synthetic.gia(gap=lambda L: 0.2 + 0.3 / L, fresh=lambda L: 0.3 + 0.3 / L),
+        synthetic.gia(gap=lambda L: 0 * L, fluctuation=0.0, trainable="output"),
         synthetic.gia(gap=lambda L: 0.1 * L**0.35, parametrization="mup", depths=(2, 4, 8, 16)),
         synthetic.gia(gap=lambda L: 0.3 + 0 * L, parametrization="mup", skip=False),
     ]
-    results, outputs = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
+    results, outputs = _with_outputs(parts)
     lost = (results["parametrization"] == "mup") & results["skip"] & (results["seed"] < 3)
     lost &= (results["depth"] == 16) & (results["learning_rate"] == 0.5)
     lost &= results["coupling"] == "standard"
-    return synthetic.diverge(results, lambda frame: lost), outputs
+    results = synthetic.diverge(results, lambda frame: lost)
+    kernels = synthetic.kernels(losses=False, rates=(0.25, 0.5))
+    return pd.concat([results, kernels], ignore_index=True), outputs
 
 
 def _scaling() -> Tables:
@@ -103,7 +137,7 @@ def _depth_transfer() -> Tables:
 
 def _width_transfer() -> Tables:
     drifts = {"depth_mup": 0.0, "mup": 0.05, "standard": -0.8, "ntk": 0.5}
-    return _together(
+    return _with_edge(
         *(
             synthetic.transfer(
                 "width_transfer", "width", parametrization=name, drift=drift, optimizer=optimizer
@@ -125,7 +159,7 @@ def _two_layers() -> list[dict[str, object]]:
 
 def _depth_transfer_2() -> Tables:
     networks = [*_two_layers(), *({"block_layers": 2, **CORRECTED, **only} for only in CONTROLS)]
-    return _together(
+    return _with_edge(
         *(
             synthetic.transfer(
                 "depth_transfer_2",
@@ -165,4 +199,4 @@ def _correction_exponent() -> Tables:
             **network,
         )
         parts.append(changed[changed["metric"] != "loss"])
-    return _together(*parts)
+    return _with_edge(*parts)

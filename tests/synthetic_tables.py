@@ -111,9 +111,16 @@ def transfer(
         away = np.log2(frame["learning_rate"]) - start - drift * doublings
         trained = level * np.exp(curvature * away**2 - gain * doublings)
         trained *= noise(frame, sd, experiment, str(network), shared=0.05)
-        return np.where(frame["step"] == 0, 2.3, trained)
+        # Log loss falls with the root of the step, down to that of the last.
+        share = np.sqrt(frame["step"] / 100)
+        return np.where(frame["step"] == 0, 2.3, 2.3 * (trained / 2.3) ** share)
 
-    parts = [measured(identities, "loss", split, [0, 1, 100], loss) for split in ("train", "test")]
+    def accuracy(frame: pd.DataFrame) -> np.ndarray:
+        return np.exp(-loss(frame))
+
+    steps = [0, 1, 6, 25, 100]
+    parts = [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    parts.append(measured(identities, "accuracy", "test", steps, accuracy))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -127,6 +134,7 @@ def gia(
     fluctuation: float = 0.05,
     batches: float = 0.0,
     late: float = 1.0,
+    fresh: Callable[[np.ndarray], np.ndarray] | None = None,
     depths: Sequence[int] = (2, 4, 8, 16, 32, 64),
     seeds: Iterable[int] = SEEDS,
     rates: Sequence[float] = (0.25, 0.5),
@@ -137,13 +145,15 @@ def gia(
 
     ``fluctuation``: size of the part of the difference that is random over seeds. ``batches``: size of a
     part of the change that is random over seeds and the same for both couplings. ``loss_gap``: relative loss
-    gap, by default equal to the gap. ``late``: factor on the gap at the last step. The
-    rate 0.5 trains best.
+    gap, by default equal to the gap. ``late``: factor on the gap after the first step. ``fresh``: the gap of
+    networks with fresh copies, if there are any. The loss falls by a tenth, a half and all of its fall by
+    the steps 1, 10 and 100. The rate 0.5 trains best.
     """
-    experiment, steps = "gia_restoration", [0, 1, 100]
+    experiment, steps = "gia_restoration", [0, 1, 10, 100]
+    gaps = {"decoupled": gap, **({"fresh": fresh} if fresh else {})}
     identities = runs(
         experiment,
-        couplings=("standard", "decoupled"),
+        couplings=("standard", *gaps),
         depths=depths,
         rates=rates,
         seeds=seeds,
@@ -153,10 +163,11 @@ def gia(
 
     def loss(frame: pd.DataFrame) -> np.ndarray:
         best = 0.5 + 0.3 * np.abs(np.log2(frame["learning_rate"] / 0.5))
-        decoupled = (frame["coupling"] == "decoupled").to_numpy()
-        shift = decoupled * loss_gap(frame["depth"].to_numpy(float)) * (2.3 - best)
+        apart = (frame["coupling"] != "standard").to_numpy()
+        fallen = frame["step"].map({0: 0.0, 1: 0.1, 10: 0.5, 100: 1.0}) * (2.3 - best)
+        shift = apart * loss_gap(frame["depth"].to_numpy(float)) * fallen
         jitter = generator(3, "loss", str(network)).normal(size=len(frame)) * 0.004
-        return np.where(frame["step"] == 0, 2.3, (best + shift + jitter))
+        return np.where(frame["step"] == 0, 2.3, 2.3 - fallen + shift + jitter)
 
     results = pd.concat(
         [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
@@ -174,13 +185,48 @@ def gia(
         change = np.zeros(entries)
         if row.step > 0:
             change = common + batches * generator(6, row.seed, row.depth).normal(size=entries)
-            if row.coupling == "decoupled":
-                factor = late if row.step == steps[-1] else 1.0
-                change += direction * gap(float(row.depth)) * factor
+            if row.coupling != "standard":
+                factor = late if row.step > 1 else 1.0
+                change += direction * gaps[row.coupling](float(row.depth)) * factor
                 change += random.normal(size=entries) * fluctuation
         vectors.append(start + change)
     outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
     return results.reset_index(drop=True), outputs
+
+
+# -------------------------------------------------------------------------------------- response_by_layer
+
+
+def responses(
+    ratios: dict[str, float],
+    experiment: str = "response_by_layer",
+    *,
+    depths: Sequence[int] = (4, 16, 64),
+    fluctuation: float = 0.05,
+    entries: int = 60,
+    **settings: object,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Standard networks that move their mean outputs ``ratios[trained]`` times as far as decoupled ones.
+
+    ``settings``: columns of the runs, such as horizon and activation.
+    """
+    steps = [0, 1, 4]
+    couplings = ("standard", "decoupled")
+    parts = [
+        runs(experiment, couplings=couplings, depths=depths, rates=(0.01,), trainable=trained)
+        for trained in ratios
+    ]
+    identities = pd.concat(parts, ignore_index=True).assign(**settings)
+    results = measured(identities, "loss", "train", steps, lambda f: 2.3 - 0.01 * f["step"])
+    random = generator(7, experiment)
+    direction = random.normal(size=entries)
+    frame = identities.merge(pd.DataFrame({"step": steps}), how="cross")
+    vectors = []
+    for row in frame.itertuples():
+        factor = ratios[row.trainable] if row.coupling == "standard" else 1.0
+        change = factor * direction + fluctuation * random.normal(size=entries)
+        vectors.append(0.01 * row.step * change)
+    return results, frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
 
 
 # ------------------------------------------------------------------------------------------------ scaling
@@ -280,12 +326,12 @@ def limit_training(
 def limit_tables(
     *,
     separation: float = 0.3,
+    fresh: float | None = None,
+    loss_exponent: float = 1.0,
     depth_error: float = 0.8,
     width_error: float = 1.0,
     fluctuation: float = 1.0,
     coupling_layer: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-    created_layer: Callable[[np.ndarray], np.ndarray] | None = None,
-    created_accumulated: Callable[[np.ndarray], np.ndarray] | None = None,
     eigenvalue: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     widths: Sequence[int] = (64, 128, 256, 512, 1024),
     depths: Sequence[int] = (2, 4, 8, 16, 32),
@@ -293,21 +339,23 @@ def limit_tables(
     limit_seeds: Iterable[int] = range(4),
     particles: int = 10**6,
     entries: int = 80,
+    **signed: object,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Networks whose limit is at distance ``separation`` (relative) from NFD.
+    """Networks whose limit is at distance ``separation`` (relative) from NFD, and ``fresh`` from that of
+    fresh copies, which are there if it is given. The loss is 0.5 + 0.4 L^-loss_exponent.
 
     Outputs: coupled limit + depth_error / L + width_error / n * 10 + fluctuation * normal / sqrt(n),
-    each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)`` at step 0,
-    parts created by training in quadrature, ``eigenvalue(n, step)``.
+    each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)``: rms at all
+    steps; ``eigenvalue(n, step)``; ``signed``: see :func:`signed_couplings`.
     """
     steps = [0, 1, 10]
+    apart = {"standard": 0.0, "decoupled": separation, "fresh": fresh or 0.0}
+    couplings = ("standard", "decoupled", *(("fresh",) if fresh is not None else ()))
     coupling_layer = coupling_layer or (lambda n, L: n**-0.5)
-    created_layer = created_layer or (lambda L: 0.5 * L**-0.5)
-    created_accumulated = created_accumulated or (lambda L: 0.3 + 0 * L)
     eigenvalue = eigenvalue or (lambda n, k: 0.2 * (1 - 4 / n) * (1 + 0.01 * k))
     networks = runs(
         "limit_convergence",
-        couplings=("standard", "decoupled"),
+        couplings=couplings,
         widths=widths,
         depths=depths,
         seeds=seeds,
@@ -315,7 +363,7 @@ def limit_tables(
     limits = runs(
         "limit_convergence",
         source="limit",
-        couplings=("standard", "decoupled"),
+        couplings=couplings,
         widths=(particles,),
         depths=depths,
         seeds=limit_seeds,
@@ -323,26 +371,30 @@ def limit_tables(
     identities = pd.concat([networks, limits], ignore_index=True)
 
     def loss(frame: pd.DataFrame) -> np.ndarray:
-        trained = 0.5 * noise(frame, 0.01, "limit")
+        trained = (
+            0.5
+            + 0.4 * frame["depth"] ** -loss_exponent
+            + 0.01 * np.log(noise(frame, 0.05, "limit"))
+        )
         return np.where(frame["step"] == 0, 2.3, trained)
 
-    def coupling(created: Callable[[np.ndarray], np.ndarray]) -> Values:
-        def law(frame: pd.DataFrame) -> np.ndarray:
-            n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
-            standard = (frame["coupling"] == "standard").to_numpy()
-            grown = created(L) * (frame["step"] > 0) * standard
-            return np.sqrt(coupling_layer(n, L) ** 2 + grown**2) * noise(frame, 0.03, "coupling")
-
-        return law
+    def coupling(frame: pd.DataFrame) -> np.ndarray:
+        n, L = (frame[axis].to_numpy(float) for axis in ("width", "depth"))
+        return coupling_layer(n, L) * noise(frame, 0.03, "coupling")
 
     def least(frame: pd.DataFrame) -> np.ndarray:
         value = eigenvalue(frame["width"].to_numpy(float), frame["step"].to_numpy(float))
         return value * noise(frame, 0.02, "kernel")
 
     parts = [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
-    parts.append(measured(identities, "coupling_layer", "probe", steps, coupling(created_layer)))
-    accumulated = coupling(created_accumulated)
-    parts.append(measured(identities, "coupling_accumulated", "probe", steps, accumulated))
+    for metric in ("coupling_layer", "coupling_accumulated"):
+        parts.append(measured(identities, metric, "probe", steps, coupling))
+    widest = (max(widths), particles)
+    for source, width, those in zip(
+        ("network", "limit"), widest, (seeds, limit_seeds), strict=True
+    ):
+        shape = {"source": source, "widths": (width,), "depths": depths, "seeds": those}
+        parts.append(signed_couplings(steps, **shape, **signed))
     parts.append(measured(identities, "kernel_min_eigenvalue", "probe", steps, least))
     results = pd.concat(parts, ignore_index=True)
 
@@ -355,10 +407,83 @@ def limit_tables(
         if row.step > 0:
             value = value + basis[0] + basis[1] * depth_error / row.depth
             value += basis[2] * 10 * width_error / row.width
-            value += basis[3] * separation * (row.coupling == "decoupled")
+            value += basis[3] * apart[row.coupling]
         vectors.append(value)
     outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
     return results, outputs
+
+
+def signed_couplings(
+    steps: Sequence[int],
+    *,
+    created_layer: Callable[[np.ndarray], np.ndarray] | None = None,
+    created_sum: Callable[[np.ndarray], np.ndarray] | None = None,
+    without_reuse: Callable[[np.ndarray], np.ndarray] | None = None,
+    before: float = 0.0,
+    sd: float = 0.5,
+    **shape: object,
+) -> pd.DataFrame:
+    """Signed couplings: what training creates has one sign in all seeds, the noise sd / sqrt(n) has not.
+
+    Per layer ``created_layer(L)`` in all couplings, half of it without reuse; in sum ``without_reuse(L)`` in
+    all of them, and ``created_sum(L)`` more in the standard one. ``before``: the share of all that which is
+    there at step 0 as well. Amplitudes are rms over probes.
+    """
+    created_layer = created_layer or (lambda L: 0.5 * L**-0.5)
+    created_sum = created_sum or (lambda L: 0.3 + 0 * L)
+    without_reuse = without_reuse or (lambda L: 0.4 + 0 * L)
+    identities = runs("limit_convergence", couplings=("standard", "decoupled", "fresh"), **shape)
+    random = generator(7, "signed", shape["source"])
+
+    def law(per_layer: bool, sign: float) -> Values:
+        def values(frame: pd.DataFrame) -> np.ndarray:
+            L = frame["depth"].to_numpy(float)
+            standard = (frame["coupling"] == "standard").to_numpy()
+            if per_layer:
+                size = created_layer(L) * np.where(standard, 1.0, 0.5)
+            else:
+                size = without_reuse(L) + created_sum(L) * standard
+            share = np.where(frame["step"] == 0, before, 1.0)
+            jitter = random.normal(size=len(frame)) * sd / np.sqrt(frame["width"].to_numpy(float))
+            return sign * share * size + jitter
+
+        return values
+
+    parts = []
+    for probe, sign in enumerate((1.0, -1.0, 1.0, -1.0)):
+        parts.append(
+            measured(identities, f"coupling_sum_{probe}", "probe", steps, law(False, sign))
+        )
+        for part in range(8):
+            name = f"coupling_part_{part}_{probe}"
+            parts.append(measured(identities, name, "probe", steps, law(True, sign)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def kernels(
+    *,
+    eigenvalue: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    losses: bool = True,
+    sd: float = 0.02,
+    **shape: object,
+) -> pd.DataFrame:
+    """Least eigenvalues ``eigenvalue(L, step)`` of gia_restoration's networks, with losses or without."""
+    eigenvalue = eigenvalue or (lambda L, k: 0.2 + 0.002 * k)
+    fixed = {"couplings": ("standard", "decoupled"), "widths": (64,), "depths": (4, 16, 64)}
+    identities = runs("gia_restoration", **{**fixed, **shape})
+
+    def least(frame: pd.DataFrame) -> np.ndarray:
+        value = eigenvalue(frame["depth"].to_numpy(float), frame["step"].to_numpy(float))
+        return value * noise(frame, sd, "kernel")
+
+    def loss(frame: pd.DataFrame) -> np.ndarray:
+        return np.where(frame["step"] == 0, 2.3, 0.5 * noise(frame, 0.01, "loss"))
+
+    steps = [0, 1, 10, 100]
+    parts = [measured(identities, "kernel_min_eigenvalue", "probe", steps, least)]
+    if losses:
+        parts += [measured(identities, "loss", split, steps, loss) for split in ("train", "test")]
+    return pd.concat(parts, ignore_index=True)
 
 
 # ---------------------------------------------------------------------------------------- internal_collapse
@@ -375,7 +500,11 @@ def changes(
 ) -> pd.DataFrame:
     """Two-layer runs whose metrics grow as depth^exponent: {'own_change_1': -0.5, ...}; the rest as L^0."""
     names = [
-        *(f"{kind}_change_{j}" for kind in ("own", "inherited", "stream") for j in (1, 2)),
+        *(
+            f"{kind}_change_{j}"
+            for kind in ("own", "inherited", "total", "stream", "gradient")
+            for j in (1, 2)
+        ),
         "output_change",
     ]
     steps = [0, 1, 10]

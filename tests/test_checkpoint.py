@@ -405,7 +405,7 @@ def job(tmp_path):
     save(small_data(), tmp_path / "data.npz")
     hash_seeds = itertools.count(1)
 
-    def start(name, steps=3000, data="data.npz"):
+    def start(name, steps=1500, data="data.npz"):
         return subprocess.Popen(
             [
                 sys.executable,

@@ -131,6 +131,13 @@ def test_a_third_copy_is_for_two_layer_networks_and_has_no_limit(
     assert expand(check(small(couplings=["third"], block_layers=2, probes=[])))[0]
 
 
+@pytest.mark.parametrize(("probe", "defined", "other"), [("coupling", 1, 2), ("gradients", 2, 1)])
+def test_a_probe_is_for_its_kind_of_block(probe: str, defined: int, other: int) -> None:
+    check(small(probes=[probe], block_layers=defined))
+    with pytest.raises(ConfigError, match=f"the probe '{probe}' needs block_layers {defined}"):
+        check(small(probes=[probe], block_layers=other))
+
+
 def test_the_digest_follows_the_settings_and_nothing_else() -> None:
     digest = config_digest(check(small()))
     assert config_digest(check({**small(), "threads_per_job": 3})) == digest

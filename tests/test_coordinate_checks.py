@@ -81,7 +81,7 @@ def rms_changes(name, width, depth, rate, optimizer, block_layers):
 
     def look():
         trace = Trace(trainer.stack, 8)
-        f = trainer.stack.forward(trainer.expand(trainer.probe[0]), trace)
+        f = trainer.stack.forward(trainer.probe[0], trace)
         return f, trace.final
 
     start, changes = look(), []
@@ -262,7 +262,7 @@ def test_features_and_fields_grow_as_at_infinite_width(activation, coupling, hor
         dtype=torch.float64,
     )
     trace = Trace(trainer.stack, 1)
-    f = trainer.stack.forward(trainer.expand(trainer.probe[0]), trace)
+    f = trainer.stack.forward(trainer.probe[0], trace)
     growth, fields = 1 + q * horizon / depth, {}
 
     def visit(gradient):

@@ -1,6 +1,7 @@
 """The examples do what they say, on data of a few images."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,28 @@ def test_cifar10_as_jpeg_writes_a_folder_that_the_pipeline_reads(tmp_path):
             ]
             assert 0 < min(errors) < 3
             assert sorted(errors)[1] > 5  # another image of the class is not taken for it
+
+
+def test_readme_s_lines_of_python_run():
+    """With a smaller problem than the page has in mind."""
+    page = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert "particles=8192" in lines
+    rng = np.random.default_rng(0)
+    given = {
+        "x": rng.normal(size=(4, 6)),
+        "y": np.eye(3)[[0, 1, 2, 0]],
+        "batches": [[0, 1], [2, 3]],
+    }
+    exec(lines.replace("8192", "64"), given)
+    trajectory = given["trajectory"]
+    assert trajectory.outputs.shape == (3, 4, 3)
+    assert np.isfinite(trajectory.train_losses).all()
+
+
+def test_the_limit_in_ten_lines_runs(tmp_path):
+    """With fewer particles: the curves are not looked at here."""
+    lines = (EXAMPLES / "limit_in_ten_lines.py").read_text(encoding="utf-8")
+    assert "particles=8192" in lines
+    exec(lines.replace("8192", "64"), {"__file__": str(tmp_path / "limit.py")})
+    assert (tmp_path / "limit.png").stat().st_size > 0

@@ -1,4 +1,4 @@
-"""Intervals, fits and optima against exact answers, other libraries, and their coverage by simulation.
+"""Intervals and fits against exact answers, other libraries, and their coverage by simulation.
 
 Coverages are of 400 simulated experiments: their standard error is 1.1 % at 95 %, so the bounds used
 here (at least 92 %) are about three standard errors away.
@@ -12,7 +12,6 @@ from nfd.evidence import fits, intervals
 from nfd.seeds import generator
 
 DEPTHS = np.array([4.0, 8, 16, 32, 64])
-LOG2_RATES = np.arange(-6.0, 5.0)
 
 
 def coverage(experiment, truth: float, trials: int = 400) -> float:
@@ -20,14 +19,6 @@ def coverage(experiment, truth: float, trials: int = 400) -> float:
     random = generator(0, "coverage")
     found = [experiment(random) for _ in range(trials)]
     return float(np.mean([i.low <= truth <= i.high for i in found]))
-
-
-def curves(random, *, drift: float, sd: float = 0.03, seeds: int = 5, shared: float = 0.1):
-    """Losses (seeds, depths, rates) with their optimum at log2 rate -1 + drift * log2(depth / 4)."""
-    best = -1 + drift * np.log2(DEPTHS / 4)
-    law = 0.5 * np.exp(0.1 * (LOG2_RATES - best[:, None]) ** 2)
-    by_seed = np.exp(shared * random.normal(size=(seeds, 1, 1)))
-    return law * by_seed * np.exp(sd * random.normal(size=(seeds, *law.shape)))
 
 
 # ------------------------------------------------------------------------------------------- intervals
@@ -80,13 +71,6 @@ def test_coverage_of_a_slope():
         return intervals.interval(lambda m: fits.loglog_slope(DEPTHS, m), values)
 
     assert coverage(experiment, truth=-0.5) >= 0.92
-
-
-def test_coverage_of_a_drift():
-    def experiment(random):
-        return fits.drift(LOG2_RATES, np.log2(DEPTHS), curves(random, drift=-0.3))
-
-    assert coverage(experiment, truth=-0.3) >= 0.92
 
 
 def test_coverage_of_a_plateau():
@@ -242,81 +226,6 @@ def test_limit_fit_recovers_its_law():
 def test_limit_fit_needs_three_sizes_of_each_kind():
     n, L = (axis.ravel() for axis in np.meshgrid([32.0, 64, 128, 256], [2.0, 4]))
     assert np.isnan(fits.fit_limit(n, L, np.ones((1, 8)))).all()
-
-
-# ------------------------------------------------------------------------------------------------ optima
-
-
-@pytest.mark.parametrize("rates", [LOG2_RATES, np.array([-6.0, -5, -3, -1.5, -1, 0, 1.2, 2, 4])])
-@pytest.mark.parametrize("best", [-2.2, -1.4, -0.3])
-def test_optimum_of_a_parabola_is_exact_on_any_grid(rates, best):
-    losses = 0.4 * np.exp(0.2 * (rates - best) ** 2)
-    found = fits.optimum(rates, losses[None])
-    np.testing.assert_allclose(found.log2_rate, [best], atol=1e-10)
-    assert not found.rounded.any()
-
-
-@pytest.mark.parametrize("best", [-9.0, 9.0])
-def test_optimum_at_the_edge_is_unusable(best):
-    losses = np.exp(0.2 * (LOG2_RATES - best) ** 2)
-    assert np.isnan(fits.optimum(LOG2_RATES, losses[None]).log2_rate).all()
-
-
-def test_divergence_brackets_the_optimum_at_the_grid_point():
-    losses = np.exp(0.2 * (LOG2_RATES - 1.3) ** 2)
-    losses[LOG2_RATES > 1] = np.nan
-    found = fits.optimum(LOG2_RATES, losses[None])
-    assert found.log2_rate[0] == 1.0
-    assert found.rounded[0]
-    np.testing.assert_allclose(fits.rounding_sd(LOG2_RATES, found), [1 / np.sqrt(12)])
-
-
-def test_optimum_stays_within_half_a_step_of_the_best_grid_point():
-    losses = np.exp(generator(10, "rough").normal(size=(500, len(LOG2_RATES))))
-    found = fits.optimum(LOG2_RATES, losses)
-    inside = np.isfinite(found.log2_rate)
-    assert 0 < inside.sum() < 500
-    away = np.abs(found.log2_rate - LOG2_RATES[found.index])[inside]
-    assert away.max() <= 0.5
-
-
-def test_no_optimum_where_everything_diverged():
-    assert np.isnan(fits.optimum(LOG2_RATES, np.full((1, 11), np.nan)).log2_rate).all()
-
-
-@pytest.mark.parametrize("drift", [0.0, -0.5, 0.4])
-def test_drift_is_recovered(drift):
-    found = fits.drift(LOG2_RATES, np.log2(DEPTHS), curves(generator(11, "d"), drift=drift))
-    assert found.low < drift < found.high
-    assert found.high - found.low < 0.2
-
-
-def test_drift_leaves_out_optima_at_the_edge():
-    """Depths whose optimum lies beyond the grid do not pull the slope towards zero."""
-    losses = curves(generator(12, "d"), drift=-1.5)
-    found = fits.drift(LOG2_RATES, np.log2(DEPTHS), losses)
-    assert found.low < -1.5 < found.high
-    best = fits.optimum(LOG2_RATES, losses.mean(0)).log2_rate
-    assert np.isnan(best).sum() == 1
-    steeper = curves(generator(12, "d"), drift=-2.5)
-    assert np.isnan(fits.drift(LOG2_RATES, np.log2(DEPTHS), steeper).estimate)
-
-
-def test_drift_at_the_edge_of_stability_knows_the_grid_only():
-    """Every optimum sits just below divergence: all seeds agree, yet the interval is not empty."""
-    losses = curves(generator(13, "d"), drift=0.0, sd=1e-6)
-    losses[:, :, LOG2_RATES > -2] = np.nan
-    found = fits.drift(LOG2_RATES, np.log2(DEPTHS), losses)
-    assert found.estimate == pytest.approx(0.0, abs=1e-9)
-    # sd of a slope from five rounded values at 0..4: (1 / sqrt 12) / sqrt 10.
-    assert found.high == pytest.approx(1.96 / np.sqrt(120), rel=1e-3)
-
-
-def test_regret_of_transferring_the_first_rate():
-    losses = np.array([[[3.0, 1.0, 2.0, 4.0], [4.0, 3.0, 2.0, 3.0], [4.0, np.nan, 1.0, 5.0]]])
-    np.testing.assert_allclose(fits.regret(losses), [[0.0, 0.5, np.inf]])
-    at_edge = losses[:, :, 1:]
-    assert np.isnan(fits.regret(at_edge)).all()
 
 
 # ------------------------------------------------------------------------------------------------ vectors

@@ -85,6 +85,12 @@ def test_with_a_home_caches_stay_there(folder, tmp_path):
     assert "XDG_CACHE_HOME" not in told
 
 
+def test_compiled_modules_are_kept_even_where_an_image_forbids_it(folder):
+    (folder / "a.yaml").write_text("")
+    told = variables(make(folder, "reproduce", "CONFIG=a.yaml", PYTHONDONTWRITEBYTECODE="1"))
+    assert "PYTHONDONTWRITEBYTECODE" not in told
+
+
 def test_a_user_without_a_name_gets_one(folder, tmp_path):
     program(tmp_path / "id", '[ "$1" = -u ] && echo 12345')
     (folder / "a.yaml").write_text("")

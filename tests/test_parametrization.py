@@ -18,6 +18,13 @@ SIZES = {"width": 100, "depth": 81, "input_dim": 49}
 # Each role: (multiplier, SGD factor, Adam factor); first the branch factor.
 AT_THE_SIZES = {
     "standard": (1, (1 / 7, 49, 7), (0.1, 100, 10), (0.1, 100, 10), (0.1, 100, 10)),
+    "standard_sqrt_depth": (
+        1,
+        (1 / 7, 49, 7),
+        (0.1, 100, 10),
+        (1 / 90, 8100, 90),
+        (0.1, 100, 10),
+    ),
     "ntk": (1, (1 / 7, 1, 0.1), (0.1, 1, 0.01), (0.1, 1, 0.01), (0.1, 1, 0.1)),
     "mup": (1, (1 / 7, 100, 1), (0.1, 100, 0.1), (0.1, 100, 0.1), (0.01, 100, 1)),
     "depth_mup": (1 / 18, (1 / 7, 100, 1), (0.1, 100, 1 / 90), (0.1, 100, 1 / 90), (0.01, 100, 1)),
@@ -168,14 +175,37 @@ def test_equivalence_rule(name, optimizer, block_layers):
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
-def test_standard_is_one_global_learning_rate_on_fan_in_variance_weights(optimizer):
-    """Plain PyTorch: weights of variance 1/fan-in, no multipliers, a single rate."""
+@pytest.mark.parametrize(("name", "share"), [("standard", 1), ("standard_sqrt_depth", 3)])
+def test_standard_rows_are_one_global_learning_rate_on_fan_in_variance_weights(
+    name, share, optimizer
+):
+    """Plain PyTorch: blocks' weights of variance 1/fan-in (or that over depth 3), a single rate."""
     kind = optimizer.__name__.lower()
-    f, network, x, y, rate, steps = trained("standard", kind, block_layers=1)
+    f, network, x, y, rate, steps = trained(name, kind, block_layers=1)
     plain = reference.TorchNetwork(network, dict(network.m))  # t = m, so that the multiplier is 1
     assert plain.times("hidden_2", 0, torch.ones(1, 12, dtype=torch.float64)).allclose(
         plain.layers["hidden_2"][0](torch.ones(1, 12, dtype=torch.float64))
     )
+    entries = torch.stack([layer.weight for layer in plain.layers["hidden_2"]])
+    assert float(entries.detach().square().mean()) == pytest.approx(1 / (12 * share), rel=0.15)
     g = fit(plain, optimizer(plain.parameters(), lr=rate), x, y, steps)
     # Adam's default epsilon (1e-8) is not the package's, which moves the result a little.
     torch.testing.assert_close(f, g, rtol=0, atol=1e-10 if kind == "sgd" else 1e-5)
+
+
+@pytest.mark.parametrize("depth", [3, 12])
+def test_blocks_of_variance_1_over_depth_respond_depth_times_as_much_as_those_of_depth_mup(depth):
+    """docs/theory.md, section 2: the same stream, and hidden gradients that carry no factor L^-1/2."""
+
+    def hidden_response(name):
+        network = reference.Network(name, 12, depth, input_dim=5, outputs=1, seed=3)
+        x = np.random.default_rng(0).standard_normal((1, 5))
+        slopes = network.backward(x, np.ones((1, 1)))[0]["hidden_2"]
+        stream = network.forward(x)[1][-1]
+        return network.rate["hidden_2"]["sgd"] * sum((g**2).sum() for g in slopes), stream
+
+    response, stream = hidden_response("standard_sqrt_depth")
+    scaled, same = hidden_response("depth_mup")
+    np.testing.assert_allclose(stream, same)
+    # The output's multiplier n^-1/2 in place of n^-1 enters twice.
+    assert response / scaled == pytest.approx(depth * 12)

@@ -12,9 +12,11 @@ import pytest
 import reference
 import torch
 
+from nfd.closed_form import learned_gradient_change
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.architecture import Architecture
 from nfd.training.batches import TrainingData, draw_batches
+from nfd.training.probes import signed_couplings
 from nfd.training.train import train
 from nfd.training.trainer import Member
 
@@ -28,6 +30,7 @@ MEMBERS = [
     Member("depth_mup_corrected", 0.5, 2, coupling="decoupled"),
     Member("standard", 0.03, 0, coupling="decoupled"),
 ]
+TWO_LAYERS_ONLY = [Member("depth_mup_corrected", 0.5, 3, coupling="third")]
 
 
 def make_data(loss="mse"):
@@ -105,8 +108,29 @@ class BruteForce:
                 rms(own[j]),
                 rms(inherited[j]),
             )
+            found[f"total_change_{j}"] = rms(np.add(own[j], inherited[j]))
             found[f"stream_change_{j}"] = rms(stream[j])
         return found
+
+    def gradients(self):
+        net, n = self.network, self.a.width
+        scale = net.block_scale / sqrt(n)
+        added, final = {1: [], 2: []}, []
+        for x, y in zip(*self.probe, strict=True):
+            f, _, pre, _ = net.forward(x[None])
+            chi = reference.loss_and_chi(f, y[None], self.loss)[1]
+            g = [n * below[0] for below in net.backward(x[None], chi)[1]]
+            sums = {1: np.zeros(n), 2: np.zeros(n)}
+            for k in range(self.a.depth):
+                slope = reference.phi_prime(self.a.activation, pre[k][0])
+                learned = {j: net.W[f"hidden_{j}"][k] - net.W0[f"hidden_{j}"][k] for j in (1, 2)}
+                back = {j: net.backward_weight(f"hidden_{j}", k) for j in (1, 2)}
+                sums[1] += scale * learned[1].T @ (slope * (back[2].T @ g[k + 1])) / sqrt(n)
+                sums[2] += scale * back[1].T @ (slope * (learned[2].T @ g[k + 1])) / sqrt(n)
+            final.append(g[-1])
+            for j in (1, 2):
+                added[j].append(sums[j])
+        return {f"gradient_change_{j}": rms(added[j]) / rms(final) for j in (1, 2)}
 
     def coupling(self):
         net, n = self.network, self.a.width
@@ -122,7 +146,12 @@ class BruteForce:
                 ]
             )
         total = net.block_scale * np.sum(c, axis=1)
-        return {"coupling_layer": rms(c), "coupling_accumulated": rms(total)}
+        found = {"coupling_layer": rms(c), "coupling_accumulated": rms(total)}
+        for x, of_probe in enumerate(c):
+            found[f"coupling_sum_{x}"] = total[x]
+            for part, layer in enumerate((0, 0, 0, 1, 1, 1, 2, 2)):  # eight parts of three layers
+                found[f"coupling_part_{part}_{x}"] = of_probe[layer]
+        return found
 
     def kernel(self):
         h = self.network.forward(self.probe[0])[1][-1]
@@ -134,10 +163,12 @@ class BruteForce:
 @pytest.mark.parametrize("kind", KINDS)
 def test_probes_agree_with_brute_force(kind, activation, loss):
     a = Architecture(**SHAPE, **KINDS[kind], activation=activation, horizon=1.5)
-    names = ["output_change", "features", "kernel", *(["coupling"] if kind != "two-layer" else [])]
+    names = ["output_change", "features", "kernel"]
+    names.append("gradients" if kind == "two-layer" else "coupling")
     data = make_data(loss)
-    found = run(a, MEMBERS, data, names, loss=loss)
-    brute = [BruteForce(a, member, data, loss) for member in MEMBERS]
+    members = MEMBERS + (TWO_LAYERS_ONLY if kind == "two-layer" else [])
+    found = run(a, members, data, names, loss=loss)
+    brute = [BruteForce(a, member, data, loss) for member in members]
     compared = 0
     for step in range(STEPS + 1):
         for m, network in enumerate(brute):
@@ -242,3 +273,59 @@ def test_kernel_of_a_network_without_blocks_effect():
     found = run(a, [Member("depth_mup", 0.1, 0)], data, ["kernel"], steps=[0])
     # x_min^2 / d = 1/4; the least diagonal entry has relative error sqrt(2 / n) = 3 %.
     assert found[0, 0, "kernel_min_eigenvalue"] == pytest.approx(0.25, rel=0.13)
+
+
+def test_signed_couplings_are_means_over_parts_of_the_depth_and_the_sum():
+    """Twenty layers in eight parts of two or three: by hand; limits pass arrays, networks tensors."""
+    c = np.random.default_rng(0).standard_normal((2, 20, 3))
+    bounds = [0, 2, 5, 7, 10, 12, 15, 17, 20]
+    found = signed_couplings(c, 0.5)
+    assert len(found) == 3 * (8 + 1)
+    for part in range(8):
+        expected = c[:, bounds[part] : bounds[part + 1], 1].mean(axis=1)
+        assert found[f"coupling_part_{part}_1"] == pytest.approx(expected)
+    assert found["coupling_sum_2"] == pytest.approx(0.5 * c[:, :, 2].sum(axis=1))
+    same = signed_couplings(torch.from_numpy(c), torch.tensor([0.5, 0.5]))
+    assert all(same[name].numpy() == pytest.approx(found[name]) for name in found)
+
+
+@pytest.mark.parametrize("coupling", ["standard", "decoupled"])
+def test_what_the_learned_first_layer_does_to_the_gradient_has_its_closed_form(coupling):
+    """One sample, one step of rate 0.01, mean of 16 seeds of width 256: four standard errors and 3 %."""
+    for depth, correction in ((4, 0.5), (8, 0.0)):
+        a = Architecture(4, 1, 256, depth, block_layers=2)
+        x, y = np.ones((1, 4)), np.full((1, 1), 2.0)
+        data = TrainingData(x, y, np.zeros((1, 1), int), {}, (x, y))
+        options = (coupling, ("hidden_1",), correction)
+        members = [Member("depth_mup_corrected", 0.01, seed, *options) for seed in range(16)]
+        found = run(a, members, data, ["gradients"], steps=[1])
+        values = [found[m, 1, "gradient_change_1"] for m in range(16)]
+        exact = 0.01 * 2.0 * learned_gradient_change(depth=depth, correction=correction)
+        error = np.std(values, ddof=1) / sqrt(16)
+        assert abs(np.mean(values) - exact) < 4 * error + 0.03 * exact
+        assert 4 * error < 0.3 * exact
+
+
+def test_what_the_learned_first_layer_does_to_the_gradient_grows_as_the_correction():
+    """docs/theory.md, section 5: L^p with one backward copy from the second step on, L^(p-1/2) with a third.
+
+    rms over eight seeds of width 96, the same batch twice, L = 4 to 64.
+    """
+    kinds = {("decoupled", 0.5): 0.5, ("decoupled", 0.0): 0.0, ("third", 0.5): 0.0}
+    members = [
+        Member("depth_mup_corrected", 0.02, seed, coupling, ("hidden_1",), p)
+        for coupling, p in kinds
+        for seed in range(8)
+    ]
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, 10)), rng.standard_normal((8, 1))
+    data = TrainingData(x, y, np.tile(np.arange(8), (1, 1)), {}, (x, y))
+    depths, sizes = (4, 16, 64), []
+    for depth in depths:
+        a = Architecture(10, 1, 96, depth, block_layers=2)
+        found = run(a, members, data, ["gradients"], steps=[1])
+        values = np.array([found[m, 1, "gradient_change_1"] for m in range(len(members))])
+        sizes.append(np.sqrt(np.square(values.reshape(3, 8)).mean(axis=1)))
+        assert found[0, 1, "gradient_change_2"] == 0
+    slopes = np.polyfit(np.log(depths), np.log(sizes), 1)[0]
+    assert slopes == pytest.approx(list(kinds.values()), abs=0.12)

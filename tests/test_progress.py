@@ -11,9 +11,9 @@ from nfd.pipeline import progress
 @pytest.mark.parametrize(
     ("left", "elapsed", "text"),
     [
-        (100.0, 60, "laptop: 0 % of the work done after 0:01 h"),
-        (25.0, 1800, "laptop: 75 % of the work done in 0:30 h, about 0:10 h left"),
-        (50.0, 7500, "laptop: 50 % of the work done in 2:05 h, about 2:05 h left"),
+        (100.0, 60, "laptop: 0 % of the work done after 1 min 0 s"),
+        (25.0, 1800, "laptop: 75 % of the work done in 30 min 0 s, about 10 min 0 s left"),
+        (50.0, 7500, "laptop: 50 % of the work done in 2 h 5 min, about 2 h 5 min left"),
     ],
 )
 def test_the_rest_takes_as_long_as_the_pace_so_far_says(left, elapsed, text):

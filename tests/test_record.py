@@ -35,7 +35,16 @@ def test_texts_hold_the_numbers_of_the_record(monkeypatch: pytest.MonkeyPatch) -
         assert path.read_text(encoding="utf-8") == text, f"{path}: run scripts/update_verdicts.py"
 
 
-@pytest.mark.parametrize("text", ["README.md", "docs/howto.md", "docs/claims.md"])
+def test_the_codecheck_lists_every_file_of_the_records_and_no_other() -> None:
+    text = (ROOT / "codecheck.yml").read_text(encoding="utf-8")
+    assert text.startswith("---\n")
+    listed = [ROOT / item["file"] for item in yaml.safe_load(text)["manifest"]]
+    kept = {path for record in RECORDS for path in record.parent.iterdir()}
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {path for path in kept if path.suffix in (".csv", ".png")}
+
+
+@pytest.mark.parametrize("text", ["README.md", "docs/howto.md", "docs/claims.md", "docs/tables.md"])
 def test_links_lead_to_files(text: str) -> None:
     content = (ROOT / text).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", content):

@@ -55,7 +55,7 @@ def config_of(key, name):
         trial["networks"] = [{"parametrization": "depth_mup", key: value, **blocks}]
     else:
         trial[key] = name if key in ("activation", "loss") else [name]
-        trial["block_layers"] = 2 if name == "third" else 1
+        trial["block_layers"] = 2 if name in ("third", "gradients") else 1
     return {"preset": "test", "dataset": dataset, "experiments": {"trial": trial}}
 
 

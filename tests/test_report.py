@@ -13,11 +13,12 @@ import pytest
 import synthetic_report
 
 from nfd.claims.rules import overall
+from nfd.pipeline.progress import duration
 from nfd.report import ReportError
 from nfd.report.figures import read_figure, slim, summarise
 from nfd.report.findings import certainty_sentences, read_claims, read_findings
 from nfd.report.page import PAPER, collect, render, security_hash
-from nfd.report.text import duration, number, typeset
+from nfd.report.text import number, typeset
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "make_report.py"
 

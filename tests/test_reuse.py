@@ -43,6 +43,7 @@ EXPERIMENT = {
     "limit": {"particles": 32, "depths": [2], "couplings": ["standard"]},
 }
 NETWORKS, LIMITS = 12, 4
+LOGGED: list[str] = []  # the summaries of all jobs that ran
 
 
 def script(name):
@@ -85,6 +86,7 @@ def run(folder, caplog, *, store="work/store", experiment="trial", **changes):
         with caplog.at_level(logging.INFO):
             assert script(command)(arguments) == 0
         (line,) = [r.getMessage() for r in caplog.records if "from the store" in r.getMessage()]
+        LOGGED.append(line)
         verb, made, _, kept, *_ = line.split()
         counts[verb][0] += int(made)
         counts[verb][1] += int(kept)
@@ -127,6 +129,36 @@ def test_what_grows_is_computed_and_tables_are_those_of_a_run_from_nothing(
     assert run("grown", caplog, **changes) == counts
     run("afresh", caplog, store="other/store", **changes)
     assert_same_tables("grown", "afresh")
+
+
+LONGER = {"log_points": [1, 2, 3, 5], "optimizers": ["sgd", "adam"]}
+
+
+def test_a_longer_run_goes_on_from_a_kept_shorter_one(place, caplog, monkeypatch):
+    """Bit for bit the tables of a run from nothing; only the network that diverges has left no state."""
+    monkeypatch.setenv("NFD_STORE_STATES", "yes")
+    run("before", caplog, steps=3, **LONGER)
+    monkeypatch.delenv("NFD_STORE_STATES")
+    made = run("longer", caplog, steps=6, **LONGER)
+    assert made == (2 * 2, 0, LIMITS, 0)
+    assert "trained 2 networks, 0 from the store, 10 continued" in " ".join(LOGGED)
+    run("afresh", caplog, store="other/store", steps=6, **LONGER)
+    assert_same_tables("longer", "afresh")
+    shorter = tables.read(sorted(Path("before").glob("*sgd.parquet"))[0])
+    longer = tables.read(sorted(Path("longer").glob("*sgd.parquet"))[0])
+    within = longer[longer["step"] <= 3].reset_index(drop=True)
+    pd.testing.assert_frame_equal(within, shorter, check_exact=True)
+
+
+def test_states_of_other_logged_steps_or_damaged_ones_are_not_used(place, caplog, monkeypatch):
+    monkeypatch.setenv("NFD_STORE_STATES", "yes")
+    run("before", caplog, steps=3, log_points=[1, 3])
+    assert run("other", caplog, steps=6, log_points=[2, 3]) == (NETWORKS, 0, LIMITS, 0)
+    for path in Path("work/store/states").iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    assert run("longer", caplog, steps=6, log_points=[1, 3]) == (NETWORKS, 0, LIMITS, 0)
+    run("afresh", caplog, store="other/store", steps=6, log_points=[1, 3])
+    assert_same_tables("longer", "afresh")
 
 
 def test_experiments_and_working_directories_share_a_store(place, caplog, tmp_path, monkeypatch):

@@ -26,11 +26,11 @@ ROOMS = {
     "training": "choices files seeds network",
     "limit": "choices seeds network training",
     "data": "files seeds",
-    "pipeline": "files network training limit data",
+    "pipeline": "choices files network training limit data",
     "evidence": "seeds network",
     "drawing": "files network training evidence",
     "claims": "closed_form network evidence drawing",
-    "report": "network data pipeline evidence claims",
+    "report": "files network data pipeline evidence drawing claims",
     "rounds": "network pipeline evidence claims",
     "__init__": "closed_form network training limit",
 }
@@ -38,7 +38,6 @@ ROOMS = {
 FAMILY = {
     "__init__": "claims",
     "evidence": "closed_form network evidence claims",
-    "reuse": "evidence",  # estimates that two findings of a verdict share
     "verdict": "evidence claims",
     "figure": "evidence drawing claims",
 }
@@ -142,7 +141,7 @@ def test_a_family_of_claims_imports_what_its_part_may_and_no_other_family(module
         assert family_of(other) in ("", family), f"{module} imports {other}"
         if family_of(other) == family:
             assert part == "verdict", f"{module}: {other}"
-            assert other.split(".")[-1] in ("evidence", "reuse"), f"{module}: {other}"
+            assert other.split(".")[-1] == "evidence", f"{module}: {other}"
         else:
             assert room_of(other) in FAMILY[part].split(), f"{module} imports {other}"
 
@@ -168,8 +167,6 @@ def test_no_module_waits_for_itself():
 
 # Each family of claims has a FAMILY; type variables and loggers are nobody's names.
 REPEATED = {"FAMILY", "T"}
-# Both are curves over learning rates, and the newer one is to replace the other.
-REPEATED |= {"Curves"}
 
 
 def test_a_class_or_constant_has_one_meaning():

@@ -91,6 +91,8 @@ def test_a_row_is_what_the_run_computed(trained: run.Tables) -> None:
         ("output_change", "probe"),
         ("coupling_layer", "probe"),
         ("coupling_accumulated", "probe"),
+        ("coupling_sum_0", "probe"),
+        ("coupling_part_7_0", "probe"),
         ("kernel_min_eigenvalue", "probe"),
     ],
 )

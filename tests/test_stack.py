@@ -11,7 +11,7 @@ import torch
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.architecture import Architecture
 from nfd.network.parametrization import PARAMETRIZATIONS
-from nfd.network.stack import Stack, Trace, initial_weight
+from nfd.network.stack import LayerGradient, Stack, Trace, initial_weight
 
 SHAPE = {"input_dim": 5, "outputs": 3, "width": 14, "depth": 4}
 KINDS = {
@@ -79,8 +79,8 @@ def test_passes_agree_with_the_reference(kind, activation, moved):
     """Members of all parametrizations and both couplings, each compared with its own network."""
     a = Architecture(**SHAPE, **KINDS[kind], activation=activation, horizon=1.7)
     names = [*PARAMETRIZATIONS, *PARAMETRIZATIONS]
-    couplings = ["standard"] * 6 + ["decoupled"] * 6
-    seeds = [0, 1, 2, 0, 1, 2, 0, 1, 5, 6, 1, 2]
+    couplings = [name for name in ("standard", "decoupled") for _ in PARAMETRIZATIONS]
+    seeds = [0, 1, 2, 0, 1, 2, 0, 1, 5, 6, 1, 2, 5, 6][: len(names)]
     stack = stack_of(a, names, seeds, couplings)
     networks = [network_of(a, *who) for who in zip(names, seeds, couplings, strict=True)]
     if moved:
@@ -135,8 +135,9 @@ def test_add_product_changes_both_copies_alike_and_only_the_named_layer():
     copies = {role: [w.clone() for w in layers] for role, layers in stack.backward_copy.items()}
     rng = np.random.default_rng(2)
     error, feature = (torch.from_numpy(rng.standard_normal((2, 6, 14))) for _ in range(2))
-    stack.add_product("hidden_1", 2, error, feature)
-    change = torch.einsum("mbi,mbj->mij", error, feature)
+    scale = torch.tensor([0.5, -2.0], dtype=torch.float64).view(2, 1, 1)
+    stack.add_product(LayerGradient("hidden_1", 2, error, feature), scale)
+    change = torch.einsum("mbi,mbj->mij", scale * error, feature)
     for role, layers in stack.weights.items():
         for k, w in enumerate(layers):
             here = (role, k) == ("hidden_1", 2)

@@ -101,7 +101,7 @@ def test_a_stack_is_its_members_trained_by_torch_one_by_one(kind, activation, lo
     data = make_data(loss)
     trainer = advanced(a, members, data, loss=loss, optimizer=optimizer)
     x = torch.from_numpy(data.inputs)
-    f = trainer.stack.forward(trainer.expand(x))
+    f = trainer.stack.forward(x)
     y = torch.from_numpy(as_values(data.targets, 3))
     for m, member in enumerate(members):
         network = reference_network(a, member)
@@ -145,7 +145,7 @@ def test_every_coupling_agrees_with_the_numpy_reference(kind, optimizer, activat
     data = make_data(loss)
     trainer = advanced(a, members, data, loss=loss, optimizer=optimizer)
     assert sorted(trainer.alive) == list(range(len(members)))
-    f = trainer.stack.forward(trainer.expand(torch.from_numpy(data.inputs)))
+    f = trainer.stack.forward(torch.from_numpy(data.inputs))
     targets = as_values(data.targets, 3)
     for slot, m in enumerate(trainer.alive):
         network = reference_network(a, members[m])
@@ -212,7 +212,7 @@ def learned_backward_term(depth, correction, width=64, seeds=8):
     trainer = advanced(a, members, data, steps=1)
     stack, chi = trainer.stack, -torch.from_numpy(y).expand(len(members), 8, 1)
     trace = Trace(stack, 8)
-    stack.forward(trainer.expand(trainer.inputs), trace)
+    stack.forward(trainer.inputs, trace)
     found = []
 
     def keep_last(seen):
@@ -595,7 +595,7 @@ def test_targets_become_values():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"parametrization": "mu-p"}, "parametrization: 'mu-p' is not one of standard, ntk, mup"),
+        ({"parametrization": "mu-p"}, "parametrization: 'mu-p' is not one of standard, standard_sqrt_depth, ntk, mup"),
         ({"coupling": "coupled"}, "coupling: 'coupled' is not one of standard, decoupled"),
         ({"learning_rate": -0.1}, "learning_rate: -0.1 is not a finite number >= 0"),
         ({"learning_rate": float("nan")}, "learning_rate: nan"),

@@ -8,12 +8,13 @@
 * the same response for any activation by one-dimensional integrals: :func:`moments`,
   :func:`one_sample_response`;
 * many samples, first step, from the recursions of the kernels: :func:`first_step_change`,
-  :func:`batch_gap`.
+  :func:`batch_gap`, :func:`batch_response_ratio`;
+* two-layer blocks, what the learned W1 do to the next gradient: :func:`learned_gradient_change`.
 
 Everywhere ``depth`` is the number L of blocks and ``horizon`` is T.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp, inf
 from typing import Any, NamedTuple
 
@@ -231,6 +232,9 @@ def one_sample_response(
 
 # --- Many samples, the first step ----------------------------------------------------------------
 
+# Inputs (B, d) and targets (B, C) of the samples that are learned, inputs (P, d) that are looked at.
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 def first_step_change(
     batch_inputs: np.ndarray,
@@ -297,19 +301,32 @@ def batch_gap(
     rms over probes and outputs of standard minus decoupled change, over that of the standard change.
     ``options`` are those of :func:`first_step_change` but for the coupling and the learning rate.
     """
+    standard, decoupled = _both_changes((batch_inputs, batch_targets, probe_inputs), depth, options)
+    return float(np.linalg.norm(standard - decoupled) / np.linalg.norm(standard))
+
+
+def batch_response_ratio(
+    batch_inputs: np.ndarray,
+    batch_targets: np.ndarray,
+    probe_inputs: np.ndarray,
+    *,
+    depth: int,
+    **options: Any,
+) -> float:
+    """As :func:`batch_gap`: rms of the standard change over that of the decoupled one."""
+    standard, decoupled = _both_changes((batch_inputs, batch_targets, probe_inputs), depth, options)
+    return float(np.linalg.norm(standard) / np.linalg.norm(decoupled))
+
+
+def _both_changes(
+    batch: Batch, depth: int, options: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard and decoupled :func:`first_step_change` at rate 1."""
     standard, decoupled = (
-        first_step_change(
-            batch_inputs,
-            batch_targets,
-            probe_inputs,
-            depth=depth,
-            learning_rate=1.0,
-            coupling=coupling,
-            **options,
-        )
+        first_step_change(*batch, depth=depth, learning_rate=1.0, coupling=coupling, **options)
         for coupling in ("standard", "decoupled")
     )
-    return float(np.linalg.norm(standard - decoupled) / np.linalg.norm(standard))
+    return standard, decoupled
 
 
 def _first_step_kernel(
@@ -387,3 +404,27 @@ class _Rates(NamedTuple):
         scales = row.scales(1, depth, input_dim, horizon=horizon, correction=correction)
         factors = {r: scales[r].learning_rate * (r in trained) for r in scales.roles}
         return cls(scales.branch, **factors)
+
+
+# --- Two-layer blocks, one sample, the second backward pass -----------------------------------------
+
+
+def learned_gradient_change(
+    *,
+    depth: int,
+    horizon: float = 1.0,
+    activation: str = "relu",
+    correction: float = 0.5,
+) -> float:
+    """rms of what the learned W1 add to g_0 directly, over rms g_L, per learning rate times |chi|.
+
+    Two-layer blocks under depth_mup_corrected after one small step on one sample, which is then probed; the
+    same for reused weights and for one fixed backward copy. Block l adds -(T/L) L^p q <g_l, g_l^0>/n times
+    h_{l-1}, all of one sign, so that it grows as L^p. See :func:`learned_backward_overlap` for what reaches
+    h_0, and the couplings in which it vanishes.
+    """
+    step = _energy(activation) * horizon / depth
+    growth = (1 + step) ** np.arange(depth)  # E[h_{l-1}^2], and backwards E[g_l^2] / chi^2
+    below = np.minimum.outer(growth, growth)  # <h_{l-1}, h_{m-1}> / n: what both have in common
+    weights = growth[::-1]
+    return float(depth**correction * step * np.sqrt(weights @ below @ weights))

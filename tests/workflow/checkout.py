@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,21 +91,25 @@ class Checkout:
         )
 
     def planned(self, *arguments: str, config: str | None = SMOKE) -> list[str]:
-        """Rule names of the jobs a run would start; the target rules of no work are left out."""
+        """Rule names of the jobs a run would start."""
         done = self.snakemake(*arguments, "--dry-run", config=config)
         assert done.returncode == 0, done.stdout
-        if "Nothing to be done" in done.stdout:
-            return []
-        table = done.stdout.split("Job stats:")[-1].splitlines()
-        counts = [line.split() for line in table if len(line.split()) == 2]
-        jobs = {rule: int(count) for rule, count in counts if count.isdigit()}
-        targets = {"all", "data", "train", "limits", "figures", "claims", "report", "total"}
-        return sorted(r for rule, n in jobs.items() if rule not in targets for r in [rule] * n)
+        return sorted(planned_in(done.stdout).elements())
 
     def write_config(self, name: str, config: Mapping) -> str:
         """Write a config file; returns its path relative to the copy."""
         (self.folder / "config" / f"{name}.yaml").write_text(yaml.safe_dump(dict(config)))
         return f"config/{name}.yaml"
+
+
+def planned_in(told: str) -> Counter[str]:
+    """Jobs per rule of a dry run's output; the target rules of no work are left out."""
+    if "Nothing to be done" in told:
+        return Counter()
+    lines = [line.split() for line in told.split("Job stats:")[-1].splitlines()]
+    jobs = {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
+    targets = {"all", "data", "train", "limits", "figures", "claims", "report", "total"}
+    return Counter({rule: count for rule, count in jobs.items() if rule not in targets})
 
 
 def merged(changes: Mapping) -> dict:

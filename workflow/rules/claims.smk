@@ -14,6 +14,8 @@ rule gather_evidence:
         outputs=lambda wildcards: [
             path for name in experiments_of(wildcards) for path in outputs_of(name)
         ],
+        # Its content is known by the tables made from it; its time says nothing.
+        data=ancient(first_batch_data),
     output:
         evidence=f"{RESULTS}/evidence/{{figure}}.csv",
     log:
@@ -31,11 +33,12 @@ rule gather_evidence:
             "make_evidence", registry.module_of("evidence", wildcards.figure)
         ),
         look=lambda wildcards: look_arguments(wildcards.figure),
+        batch=first_batch_arguments,
     message:
         "Gathering the evidence of {wildcards.figure}"
     shell:
         'python "$CHECKOUT/scripts/make_evidence.py" --figure {wildcards.figure} --tables {input.tables:q}'
-        " --outputs {input.outputs:q} {params.look:q} --output {output.evidence:q} > {log:q} 2>&1"
+        " --outputs {input.outputs:q} {params.look:q} {params.batch:q} --output {output.evidence:q} > {log:q} 2>&1"
 
 
 rule judge_claims:

@@ -3,6 +3,7 @@ import json
 import os
 import shlex
 import sys
+from functools import cache
 from time import time
 
 from snakemake.exceptions import WorkflowError
@@ -99,6 +100,7 @@ def in_checkout(path):
     return path if Path.cwd() == CHECKOUT else f"{CHECKOUT}/{path}"
 
 
+@cache
 def code_of(script, *modules):
     """Digest of the code that a script's results depend on; a parameter, so that comments rerun nothing.
 
@@ -186,6 +188,20 @@ def look_arguments(figure):
         return []
     seeds, schedule = LOOKS[figure]
     return ["--look", str(seeds), "--schedule", *map(str, schedule)]
+
+
+def first_batch_data(wildcards):
+    """The prepared data, for figures with closed forms of the first step."""
+    return [DATA] if registry.FIGURES[wildcards.figure].batch else []
+
+
+def first_batch_arguments(wildcards):
+    """The data and the settings that say which samples a figure's first step learned, for a command line."""
+    if not registry.FIGURES[wildcards.figure].batch:
+        return []
+    experiment = experiments_of(wildcards)[0]
+    job = next(job for (name, _), job in TRAINING_JOBS.items() if name == experiment)
+    return ["--data", DATA, "--settings", job.settings.to_json()]
 
 
 def evidence_inputs(wildcards):

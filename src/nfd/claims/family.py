@@ -11,13 +11,15 @@ class Figure:
     """A figure and the experiments it draws.
 
     ``evidence.py`` and ``figure.py`` of its family have a function of its name. ``outputs``: whether its
-    evidence needs the tables of network outputs besides those of results.
+    evidence needs the tables of network outputs besides those of results; ``batch``: whether it draws closed
+    forms of the first step, which need the samples that it learns.
     """
 
     name: str
     title: str
     experiments: tuple[str, ...]
     outputs: bool = False
+    batch: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from nfd.claims.family import Claim, Family, Figure
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nfd.closed_form import Batch
+
 FAMILIES: tuple[Family, ...] = (
     scaling.FAMILY,
     convergence.FAMILY,
@@ -63,14 +65,20 @@ def function(part: FamilyPart, name: str) -> Callable[..., Any]:
 
 
 def gather(
-    figure: str, results: "pd.DataFrame", outputs: "pd.DataFrame | None" = None
+    figure: str,
+    results: "pd.DataFrame",
+    outputs: "pd.DataFrame | None" = None,
+    batch: "Batch | None" = None,
 ) -> "pd.DataFrame":
     """A figure's evidence, with the columns of :data:`nfd.evidence.table.COLUMNS`, from tables of runs.
 
     ``results`` and ``outputs`` have those of ``RESULT_COLUMNS`` and ``OUTPUT_COLUMNS`` in
-    :mod:`nfd.pipeline.tables`; outputs may be None: then what rests on them is not measured.
+    :mod:`nfd.pipeline.tables`; outputs may be None: then what rests on them is not measured. Without
+    ``batch``, the samples of the first step, closed forms on them are left out.
     """
     make = function("evidence", figure)
+    if FIGURES[figure].batch:
+        return make(results, outputs, batch)
     return make(results, outputs) if FIGURES[figure].outputs else make(results)
 
 

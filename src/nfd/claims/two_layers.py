@@ -5,20 +5,21 @@ freezing it. SGD on W1 alone sees its learning rate and the correction only as e
 p the layer needs, however little it matters to the loss.
 """
 
-from math import hypot, inf, log
+from math import inf
 
 import pandas as pd
 
 from nfd.claims.rates import CORRECTED
 from nfd.claims.rules import POSITIVE, Finding, Frames, Rule, finding, notes, pick_row
-from nfd.evidence.table import pick_measured
+from nfd.evidence.table import pick
 
 FIGURE = "depth_transfer_2"
 W1_ALONE = f"{CORRECTED}, trained: hidden_1"
 W2_ALONE = f"{CORRECTED}, trained: hidden_2"
 FROZEN = f"{CORRECTED}, trained: input+hidden_2+output"
+RIVALS_OF_FROZEN = ("depth_mup", CORRECTED)
 
-# Advantage in log loss below which deeper is not better: 1 %.
+# Advantage in log loss that is worth having: 1 %.
 NO_ADVANTAGE = 0.01
 # An effect is told from none where it could be this many times the threshold and the half width.
 SENSITIVITY = 3.0
@@ -41,43 +42,27 @@ def freezing_costs(frames: Frames) -> Finding:
         MATTERS,
         "control, cost of freezing W1",
         "log(best training loss with W1 frozen / trained, corrected or not), greatest over depths",
-        note="" if row is None else f"at L = {row['depth']:g}",
+        note="" if row is None else f"at L = {row['depth']:g}, against {row['series']}",
         absent=f"best losses of depth_mup and {FROZEN}",
         control=POSITIVE,
     )
 
 
 def _cost_of_freezing(frame: pd.DataFrame) -> pd.Series | None:
-    """Greatest over depths; half widths of the two losses add in squares, though seeds pair them."""
-    losses = {
-        series: pick_measured(frame, "best_train_loss", series=series, optimizer="sgd")
-        for series in (FROZEN, CORRECTED, "depth_mup")
-    }
-    frozen = losses.pop(FROZEN)
-    trained = pd.concat(losses.values())
-    costs = []
-    for _, row in frozen.iterrows():
-        rivals = trained[trained["depth"] == row["depth"]]
-        if len(rivals):
-            costs.append(_log_ratio(row, rivals.loc[rivals["estimate"].idxmin()]))
-    return max(costs, key=lambda row: row["estimate"], default=None)
-
-
-def _log_ratio(above: pd.Series, below: pd.Series) -> pd.Series:
-    half = hypot(*((r["ci_high"] - r["ci_low"]) / 2 / r["estimate"] for r in (above, below)))
-    found = log(above["estimate"] / below["estimate"])
-    seeds = min(above["seeds"], below["seeds"])
-    return pd.Series(
-        {"estimate": found, "ci_low": found - half, "ci_high": found + half, "seeds": seeds}
-        | {"depth": above["depth"]}
-    )
+    """Against the better of the networks that train W1; greatest over depths, at the last step."""
+    costs = pick(frame, "freezing_cost", optimizer="sgd")
+    costs = costs[costs["step"] == costs["step"].max()]
+    if costs.empty:
+        return None
+    against_better = costs.loc[costs.groupby("depth")["estimate"].idxmax()]
+    return against_better.loc[against_better["estimate"].idxmax()]
 
 
 def w1_alone(
     frames: Frames, rule: Rule, observable: str, shift: float = 0.0, decides: bool = False
 ) -> Finding:
     """Drift over depth of W1 trained alone with p = 1/2 - ``shift``: that of p = 1/2, shifted."""
-    row = pick_row(frames[FIGURE], "drift", ("width",), series=W1_ALONE, optimizer="sgd")
+    row = pick_row(frames[FIGURE], "drift", ("width", "step"), series=W1_ALONE, optimizer="sgd")
     if row is not None:
         row = row.copy()
         row[["estimate", "ci_low", "ci_high"]] += shift

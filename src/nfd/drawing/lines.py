@@ -63,7 +63,8 @@ def _intervals(axes: Axes, points: pd.DataFrame, x: str, colour: str, band: bool
         low = np.where(low > 0, low, middle * 1e-6)
         seen = np.maximum(low, middle / 3), np.minimum(high, middle * 3)
     else:
-        reach = max(np.ptp(middle), np.quantile(high - low, 0.25))
+        widths = (high - low)[np.isfinite(high - low)]
+        reach = max(np.ptp(middle), np.quantile(widths, 0.25) if len(widths) else 0.0)
         seen = np.maximum(low, middle - reach), np.minimum(high, middle + reach)
     # A wide interval is cut by the panel's edge rather than squeezing everything else.
     if band and len(points) > 1:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from nfd.evidence.table import pick, usable
+from nfd.evidence.table import DEFAULT_TRAINABLE, pick, usable
 from nfd.network.couplings import COUPLINGS
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.training.optimizers import OPTIMIZERS
@@ -23,6 +23,7 @@ COUPLING_NAMES: Mapping[str, str] = {
 TRAINED: Mapping[str, tuple[str, str]] = {  # trained weights -> (text, marker)
     "hidden_1": ("only W₁ trained", "^"),
     "hidden_2": ("only W₂ trained", "v"),
+    "output": ("only V trained", "s"),
     "input+hidden_2+output": ("W₁ frozen", "s"),
 }
 AXIS_LABELS: Mapping[str, str] = {
@@ -53,8 +54,9 @@ def order_of(row: pd.Series) -> tuple[object, ...]:
 
 
 def is_control(row: pd.Series) -> bool:
-    """Whether a two-layer network has only some of its weights trained."""
-    return row["block_layers"] == 2 and row["trainable"] in TRAINED
+    """Whether a network has only some of its weights trained."""
+    whole = DEFAULT_TRAINABLE.get(row["block_layers"])
+    return row["trainable"] != whole and row["trainable"] in TRAINED
 
 
 def name_of(row: pd.Series, *, coupling: bool = True) -> str:
@@ -111,10 +113,12 @@ def decimals(value: float, digits: int = 2) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def fitted_number(table: pd.DataFrame, quantity: str, name: str, **wanted: object) -> str:
+def fitted_number(
+    table: pd.DataFrame, quantity: str, name: str, digits: int = 2, **wanted: object
+) -> str:
     """Text such as 'slope -0.98 [-1.05, -0.91]' of a fitted number; empty if there is none."""
     rows = usable(pick(table, quantity, source="fit", **wanted))
-    return "" if rows.empty else f"{name} {interval_text(rows.iloc[0])}"
+    return "" if rows.empty else f"{name} {interval_text(rows.iloc[0], digits)}"
 
 
 def stack(*parts: str) -> str:
@@ -122,8 +126,8 @@ def stack(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def diverged_note(table: pd.DataFrame) -> str:
-    """How many runs were left out of these rows because they diverged."""
+def diverged_note(table: pd.DataFrame, fate: str = "left out") -> str:
+    """How many runs of these rows diverged, and what became of them."""
     rows = usable(pick(table, "diverged_runs"))
     runs = int(rows["estimate"].sum())
-    return f"{runs} diverged run{'s' * (runs != 1)} left out" if runs else ""
+    return f"{runs} diverged run{'s' * (runs != 1)} {fate}".rstrip() if runs else ""

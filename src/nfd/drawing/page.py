@@ -171,7 +171,7 @@ def _foot(table: pd.DataFrame, context: Context) -> list[str]:
         many = f"{low} to {high} seeds" if low != high else f"{low} seed{'s' * (low != 1)}"
         bars = "bars and bands: 95 % intervals over seeds" if high > 1 else "no intervals"
         made += [many, bars]
-    lost = diverged_note(table)
+    lost = diverged_note(table, "")
     made += [lost] if lost else []
     names = present(PARAMETRIZATION_NAMES, table.loc[table["optimizer"] != "", "parametrization"])
     texts = [_exponents(name, table[table["parametrization"] == name]) for name in names]

@@ -1,27 +1,30 @@
-"""Loss against learning rate, and below it best rate and regret: what figures of transfer share."""
+"""Loss against learning rate, best rate, regret and stability: what figures of transfer share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from nfd.drawing.axes import fix_ticks, log_y, power_of_two, size_axis
+from nfd.drawing.axes import fix_ticks, linear_y, log_y, power_of_two, size_axis
 from nfd.drawing.labels import end_label
 from nfd.drawing.lines import (
     draw_line,
     draw_measured_and_fit,
     edge_marks,
     entry,
+    line_entries,
     ramp_entries,
     reference_line,
 )
 from nfd.drawing.names import (
+    AXIS_LABELS,
+    NOT_FITTED,
     OPTIMIZER_NAMES,
+    decimals,
     diverged_note,
     fitted_number,
     has_exponent,
@@ -33,7 +36,7 @@ from nfd.drawing.names import (
 )
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import add_note
-from nfd.drawing.style import INK, Mark, mark_of, ramp_of
+from nfd.drawing.style import FAINT, INK, Mark, mark_of, ramp_of
 from nfd.evidence.table import pick, usable
 
 
@@ -61,9 +64,9 @@ def _widest_other(table: pd.DataFrame, size: str) -> pd.DataFrame:
 
 def _transfer_entries(table: pd.DataFrame, size: str, ramp: Mapping[float, str]) -> list[Line2D]:
     keys = ramp_entries(ramp, size)
-    keys.append(entry("best of the grid", Mark(INK, filled=False), line=False))
+    keys.append(entry("best rate", Mark(INK, filled=False), line=False))
     if len(pick(table, "diverged_runs")):
-        keys.append(entry("next rate diverges", Mark(INK, ":"), marker=False))
+        keys.append(entry("some runs diverge", Mark(FAINT, filled=False), line=False))
     return keys
 
 
@@ -84,34 +87,26 @@ def _loss_curve_rows(
 
 
 def _rates_panel(axes: Axes, table: pd.DataFrame, size: str, ramp: Mapping[float, str]) -> None:
-    """Final training loss against learning rate; rings at the best of the grid."""
-    losses = pick(table, "final_train_loss")
+    """Final training loss against learning rate; rings at the best rates, hollow where some runs diverge."""
+    losses, lost = pick(table, "final_train_loss"), pick(table, "diverged_runs")
     log_y(axes, "final training loss")
     size_axis(axes, "learning_rate", losses["learning_rate"])
     for value, points in losses.groupby(size):
         mark = Mark(ramp[value], marker="o")
         draw_line(axes, points, "learning_rate", mark)
+        unstable = lost.loc[lost[size] == value, "learning_rate"]
+        hollow = points[points["learning_rate"].isin(unstable)]
+        draw_line(axes, hollow, "learning_rate", replace(mark, filled=False), join=False)
         best = usable(pick(table, "best_train_loss", **{size: value}))
         axes.plot(
             best["learning_rate"], best["estimate"], "o", color=INK, markersize=6,
             markerfacecolor="none", zorder=5,
         )  # fmt: skip
-        _rise(axes, points.sort_values("learning_rate"), ramp[value])
-    add_note(axes, diverged_note(table))
-
-
-def _rise(axes: Axes, points: pd.DataFrame, colour: str) -> None:
-    """From every stable rate followed by a diverging one, a dotted line out of the panel."""
-    rates, losses = points["learning_rate"].to_numpy(), points["estimate"].to_numpy()
-    ends = [i for i in range(len(rates) - 1) if np.isfinite(losses[i]) > np.isfinite(losses[i + 1])]
-    rises = [((rates[i], losses[i]), (rates[i + 1], 1e3 * losses[i])) for i in ends]
-    axes.add_collection(
-        LineCollection(rises, colors=colour, linestyles=":", linewidths=0.9), autolim=False
-    )
+    add_note(axes, diverged_note(table, ""))
 
 
 def _transfer_summaries(table: pd.DataFrame, suffix: str, size: str) -> list[Row]:
-    """Best rate and regret over the size; controls, if there are any, in a row of their own."""
+    """Best rate and regret over the size; below, both against steps, and stability. Controls come apart."""
     control = table.apply(is_control, axis=1) | ~table["coupling"].isin(["standard", ""])
     groups = [(table[~control], suffix)]
     if control.any():
@@ -119,32 +114,58 @@ def _transfer_summaries(table: pd.DataFrame, suffix: str, size: str) -> list[Row
         groups.append((table[control | corrected], f"{suffix}, controls"))
     rows = []
     for part, title in groups:
-        best, regret = _best_rates(part), pick(part, "regret").dropna(subset="estimate")
+        regret = pick(part, "regret").dropna(subset="estimate")
+        last = regret[regret["step"] == regret["step"].max()]
         panels = [
-            Panel(f"best learning rate{title}", best, partial(_best_rate_panel, size=size)),
+            Panel(
+                f"best learning rate{title}",
+                _best_rates(part),
+                partial(_best_rate_panel, size=size),
+            ),
             Panel(
                 f"regret of transferring{title}",
-                regret,
+                last,
                 partial(_regret_panel, size=size),
-                "the best rate lies at the grid's edge",
+                "no usable optimum",
             ),
         ]
-        rows.append(Row(panels, height=2.0))
+        rows += [Row(panels, height=2.0), _training_row(part, regret, size)]
     return rows
 
 
+def _training_row(table: pd.DataFrame, regret: pd.DataFrame, size: str) -> Row:
+    """What the length of training changes, and where training is stable."""
+    drift = table[table["quantity"].isin(("drift", "drift_at_loss"))]
+    largest = regret.sort_values(size).groupby(["series", "step"]).tail(1)
+    stable = table[table["quantity"].isin(("stable_rate", "stable_rate_drift"))]
+    stable = stable if len(pick(stable, "stable_rate")) else stable.iloc[:0]
+    share = pick(table, "diverged_share")
+    none = "no edge of stability in the grid"
+    panels = [
+        Panel("drift by step", drift, _drift_over_steps, NOT_FITTED),
+        Panel("regret by step", largest, _regret_over_steps, "no usable optimum"),
+        Panel("largest stable rate", stable, partial(_stable_panel, size=size), none),
+        Panel("share diverged", share, partial(_share_panel, size=size), none),
+    ]
+    return Row(panels, line_entries(drift if len(drift) else share), height=1.7)
+
+
 def _best_rates(table: pd.DataFrame) -> pd.DataFrame:
-    """Best rates and drifts; an optimum at the grid's edge is put there, flagged in ``at_edge``."""
-    rows = table[table["quantity"].isin(("best_learning_rate", "drift"))]
-    at_edge = (rows["source"] == "network") & rows["estimate"].isna()
+    """Best rates and drifts; optima that are not used are put where they seem to be, flagged ``unused``."""
+    names = ("best_learning_rate", "unresolved_learning_rate", "drift")
+    rows = table[table["quantity"].isin(names)]
+    rows = rows[(rows["quantity"] != "drift") | (rows["step"] == rows["step"].max())]
+    at_edge = (rows["quantity"] == "best_learning_rate") & (rows["source"] == "network")
+    at_edge &= rows["estimate"].isna()
+    unused = at_edge | (rows["quantity"] == "unresolved_learning_rate")
     return rows.assign(
-        estimate=rows["estimate"].where(~at_edge, rows["learning_rate"]), at_edge=at_edge
+        estimate=rows["estimate"].where(~at_edge, rows["learning_rate"]), unused=unused
     )
 
 
 def _best_rate_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
-    """Best rates with the line fitted to them; hollow where the optimum lies at the grid's edge."""
-    best = pick(table, "best_learning_rate")
+    """Best rates with the line fitted to them; hollow where the grid does not hold or resolve the optimum."""
+    best = table[table["quantity"] != "drift"]
     axes.set_yscale("log", base=2)
     axes.set_ylabel("best learning rate")
     size_axis(axes, size, best[size])
@@ -152,11 +173,12 @@ def _best_rate_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
         drift = pick(table, "drift", series=row["series"])
         label = stack(short_name(row), fitted_number(drift, "drift", "drift"))
         mark = mark_of(row)
-        draw_measured_and_fit(axes, points[~points["at_edge"]], size, mark)
-        edge = points[points["at_edge"]]
-        draw_line(axes, edge, size, replace(mark, filled=False), join=False)
+        draw_measured_and_fit(axes, points[~points["unused"]], size, mark)
+        unused = points[points["unused"]]
+        draw_line(axes, unused, size, replace(mark, filled=False), join=False)
         end_label(axes, *_last_point(points, size), label, mark.colour)
-    add_note(axes, "hollow: optimum at the edge of the grid" if best["at_edge"].any() else "")
+    note = "hollow: the grid does not hold or resolve the optimum"
+    add_note(axes, note if best["unused"].any() else "")
     _rate_ticks(axes)
 
 
@@ -174,19 +196,84 @@ def _regret_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
     log_y(axes, "loss / best loss")
     size_axis(axes, size, table[size])
     for place, (row, points) in enumerate(lines_of(table)):
-        ratio = points.assign(
-            **{name: points[name] + 1 for name in ("estimate", "ci_low", "ci_high")}
-        )
-        mark = mark_of(row)
-        draw_line(axes, ratio, size, mark)
-        infinite = points[np.isinf(points["estimate"])]
-        edge_marks(axes, infinite[size], mark.colour, height=1 - 0.05 * place)
-        end_label(axes, *_last_point(ratio, size), short_name(row), mark.colour)
+        ratio = _draw_ratio(axes, points, size, row, place)
+        end_label(axes, *_last_point(ratio, size), short_name(row), mark_of(row).colour)
     reference_line(axes, 1.0)
     if np.isinf(table["estimate"]).any():
         low, high = axes.get_ylim()
         axes.set_ylim(low, low * (high / low) ** (1 / (0.9 - 0.05 * place)))  # room for triangles
         add_note(axes, "▲ diverges at the transferred rate")
+
+
+def _draw_ratio(
+    axes: Axes, points: pd.DataFrame, x: str, row: pd.Series, place: int
+) -> pd.DataFrame:
+    """Regrets as ratios of losses; triangles, one line below the other, where they are infinite."""
+    ratio = points.assign(**{name: points[name] + 1 for name in ("estimate", "ci_low", "ci_high")})
+    mark = mark_of(row)
+    draw_line(axes, ratio, x, mark)
+    infinite = points[np.isinf(points["estimate"])]
+    edge_marks(axes, infinite[x], mark.colour, height=1 - 0.05 * place)
+    return ratio
+
+
+def _drift_over_steps(axes: Axes, table: pd.DataFrame) -> None:
+    """Drifts at the steps read, and of the rate that reaches a fixed loss first."""
+    linear_y(axes, "drift")
+    at_steps, at_loss = pick(table, "drift"), pick(table, "drift_at_loss")
+    steps = read_axis(axes, at_steps["step"], ["equal\nloss"] if len(at_loss) else [])
+    for row, points in lines_of(table):
+        mark = mark_of(row)
+        mine = pick(points, "drift")
+        draw_line(axes, mine.assign(place=mine["step"].map(steps)), "place", mark)
+        equal = pick(points, "drift_at_loss").assign(place=float(len(steps)))
+        draw_line(axes, equal, "place", replace(mark, marker="D", filled=False), join=False)
+    reference_line(axes, 0.0)
+
+
+def _regret_over_steps(axes: Axes, table: pd.DataFrame) -> None:
+    """Regrets at the largest size at the steps read; triangles where it diverges."""
+    log_y(axes, "loss / best loss")
+    steps = read_axis(axes, table["step"])
+    for place, (row, points) in enumerate(lines_of(table)):
+        _draw_ratio(axes, points.assign(place=points["step"].map(steps)), "place", row, place)
+    reference_line(axes, 1.0)
+
+
+def read_axis(axes: Axes, values: pd.Series, more: Sequence[str] = ()) -> Mapping[float, float]:
+    """An axis with one place per step that was read; the place of each."""
+    steps = sorted(values.dropna().unique())
+    texts = [f"{step:g}" for step in steps] + list(more)
+    fix_ticks(axes, "x", list(range(len(texts))), texts)
+    axes.set_xlim(-0.4, len(texts) - 0.6)
+    axes.set_xlabel(AXIS_LABELS["step"])
+    return {step: float(place) for place, step in enumerate(steps)}
+
+
+def _stable_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
+    """Largest stable rates over size, where the grid holds them."""
+    rates, drifts = pick(table, "stable_rate"), pick(table, "stable_rate_drift")
+    axes.set_yscale("log", base=2)
+    axes.set_ylabel("learning rate")
+    size_axis(axes, size, rates[size])
+    for row, points in lines_of(rates):
+        mark = mark_of(row)
+        draw_line(axes, points, size, mark)
+        drift = usable(pick(drifts, "stable_rate_drift", series=row["series"]))
+        if len(drift) and usable(points).shape[0]:
+            end_label(
+                axes, *_last_point(points, size), decimals(drift.iloc[0]["estimate"]), mark.colour
+            )
+    _rate_ticks(axes)
+
+
+def _share_panel(axes: Axes, table: pd.DataFrame, size: str) -> None:
+    """Share of runs that diverge at the smallest network's best rate."""
+    linear_y(axes, "share of runs")
+    size_axis(axes, size, table[size])
+    for row, points in lines_of(table):
+        draw_line(axes, points, size, mark_of(row))
+    axes.set_ylim(-0.05, 1.05)
 
 
 def _last_point(points: pd.DataFrame, x: str) -> tuple[float, float]:

@@ -50,13 +50,14 @@ STYLE: Mapping[Any, Any] = {
     "ytick.left": True,
 }
 # Colours that colour-blind readers tell apart, by parametrization; any other is drawn in INK.
-_BLUE, _ORANGE, _GREEN, _RED, _PINK, *_, _SKY = seaborn.color_palette("colorblind").as_hex()
+_BLUE, _ORANGE, _GREEN, _RED, _PINK, _BROWN, *_, _SKY = seaborn.color_palette("colorblind").as_hex()
 _PALETTE: Mapping[str, str] = {
     "blue": _BLUE,
     "orange": _ORANGE,
     "green": _GREEN,
     "red": _RED,
     "pink": _PINK,
+    "brown": _BROWN,
     "grey": "#6e6e6e",
 }
 COLOURS: Mapping[str, str] = {

@@ -1,14 +1,10 @@
-"""Straight lines in log-log, fits with a plateau, and the best learning rate (docs/theory.md, section 6).
+"""Straight lines in log-log and fits with a plateau (docs/theory.md, section 6).
 
 Every function takes means over seeds with the resample as first axis, ``(resamples, *cells)``, as the
 statistics of :mod:`nfd.evidence.intervals` do; NaN marks a missing measurement.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-
-from nfd.evidence.intervals import Interval, interval, over_seeds
 
 # Exponents tried by the fits. Below L^-1/2, the slowest correction that theory knows, the plateau of a few
 # sizes is not determined: a slower decay is read as a plateau.
@@ -115,87 +111,3 @@ def extrapolation_weights(depths: np.ndarray) -> np.ndarray:
     """Weights of values at two depths that remove an error proportional to 1/L (Richardson)."""
     shallow, deep = depths
     return np.array([-shallow, deep]) / (deep - shallow)
-
-
-# ------------------------------------------------------------------------------ the best learning rate
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """Where a learning-rate curve is least; arrays over (resamples, ...).
-
-    ``log2_rate`` is NaN if the optimum lies at the grid's edge: then the grid does not say where it is.
-    ``rounded`` marks optima that are known to the grid point only, because a neighbour diverged.
-    """
-
-    log2_rate: np.ndarray
-    index: np.ndarray
-    rounded: np.ndarray
-
-
-def optimum(log2_rates: np.ndarray, losses: np.ndarray) -> Optimum:
-    """The optimum of ``losses`` (..., rates), positive, at increasing ``log2_rates`` (rates,).
-
-    The vertex of the parabola through the least log loss and its two neighbours. A rate that is NaN or
-    infinite diverged: it counts as a higher loss, which brackets the optimum, but no parabola passes
-    through it, so the grid point itself is the answer (``rounded``).
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        y = np.log(np.where(np.isnan(losses), np.inf, losses))
-    index = np.argmin(y, axis=-1)
-    inside = np.clip(index, 1, len(log2_rates) - 2)
-    left, middle, right = (
-        np.take_along_axis(y, (inside + shift)[..., None], axis=-1)[..., 0] for shift in (-1, 0, 1)
-    )
-    x0, x1, x2 = (log2_rates[inside + shift] for shift in (-1, 0, 1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        fall, rise = (left - middle) / (x1 - x0), (right - middle) / (x2 - x1)
-        # The derivative is -fall at the left midpoint, rise at the right one, and linear in between.
-        vertex = (x0 + x1) / 2 + (x2 - x0) / 2 * fall / (fall + rise)
-    rounded = ~(np.isfinite(left) & np.isfinite(right))
-    flat = np.isfinite(fall + rise) & (fall + rise <= 0)
-    vertex = np.where(rounded | flat, x1, vertex)
-    edge = (index != inside) | ~np.isfinite(np.min(y, axis=-1))
-    return Optimum(np.where(edge, np.nan, vertex), index, rounded & ~edge)
-
-
-def rounding_sd(log2_rates: np.ndarray, found: Optimum) -> np.ndarray:
-    """Standard deviation of an optimum that is known to its grid point only: spacing / sqrt(12)."""
-    return np.where(found.rounded, np.median(np.diff(log2_rates)) / np.sqrt(12), 0.0)
-
-
-def drift(log2_rates: np.ndarray, log2_sizes: np.ndarray, curves: np.ndarray) -> Interval:
-    """Slope of log2 best rate against log2 size, with interval over seeds.
-
-    ``curves`` (seeds, sizes, rates): loss of each run, NaN where any seed diverged. Sizes whose optimum is
-    unusable are left out; fewer than three usable sizes give NaN.
-    """
-
-    def slope(means: np.ndarray) -> np.ndarray:
-        best = optimum(log2_rates, means).log2_rate
-        enough = np.isfinite(best).sum(axis=-1) >= 3
-        return np.where(enough, line(log2_sizes, best)[0], np.nan)
-
-    found = optimum(log2_rates, over_seeds(curves)[None])
-    usable = np.isfinite(found.log2_rate[0])
-    if usable.sum() < 3:
-        return Interval(*np.full(3, np.nan))
-    centred = np.where(usable, log2_sizes - log2_sizes[usable].mean(), 0.0)
-    influence = centred / (centred**2).sum()
-    resolution = np.sqrt(((influence * rounding_sd(log2_rates, found)[0]) ** 2).sum())
-    return interval(slope, curves, names=("drift",), resolution=resolution)
-
-
-def regret(means: np.ndarray) -> np.ndarray:
-    """Relative excess loss, (resamples, sizes), of using the first size's best grid rate at every size.
-
-    ``means`` (resamples, sizes, rates), NaN where a run diverged: the regret is infinite if the transferred
-    rate diverges, NaN if the first size has no rate or its optimum is at the grid's edge.
-    """
-    losses = np.where(np.isnan(means), np.inf, means)
-    index = np.argmin(losses[:, 0], axis=-1)
-    transferred = np.take_along_axis(losses, index[:, None, None], axis=-1)[..., 0]
-    with np.errstate(invalid="ignore"):
-        excess = transferred / losses.min(axis=-1) - 1
-    usable = (index > 0) & (index < losses.shape[-1] - 1)
-    return np.where(usable[:, None], excess, np.nan)

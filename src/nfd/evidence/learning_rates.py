@@ -25,7 +25,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from nfd.evidence.intervals import LEVEL, Interval, jackknife_interval
+from nfd.evidence.intervals import (
+    Interval,
+    jackknife_interval,
+    level_in_use,
+    mean_interval,
+)
 
 # Octaves to either side of a rate that its local parabola sees. With a factor of two between rates this
 # leaves three or four of them, with a factor sqrt 2 seven.
@@ -39,6 +44,8 @@ ROUNDED_RATES = 0.02
 # relatively (it depends on how the bowl leans). From simulated bowls that lean and have an edge.
 PLACE_ERROR = 0.05
 ROOT_ERROR = 0.06
+# A curve that is lower than its ends by no more than this, in log loss, is flat: all runs diverged, say.
+ROUND_OFF = 1e-6
 # The smoothed curve is evaluated at so many points per octave.
 FINENESS = 16
 
@@ -105,7 +112,7 @@ class Smoother:
         """log2 of the best rate of curves (..., rates), NaN where the grid does not hold it.
 
         Of the places where the slope passes upwards through 0 the one with the least curve; NaN if there is
-        none, or if the curve is lower still at an end of the grid: the optimum may lie beyond it.
+        none, or if the curve is no higher at an end of the grid: the optimum may lie beyond it.
         """
         curve, slope = means @ self.curve.T, means @ self.slope.T
         before, after = slope[..., :-1], slope[..., 1:]
@@ -117,7 +124,8 @@ class Smoother:
         least = np.take_along_axis(level, chosen, axis=-1)[..., 0]
         step = np.diff(self.log2_rates)[0]
         place = np.take_along_axis(self.log2_rates[:-1] + share * step, chosen, axis=-1)[..., 0]
-        return np.where(least <= np.minimum(curve[..., 0], curve[..., -1]), place, np.nan)
+        ends = np.minimum(curve[..., 0], curve[..., -1])
+        return np.where(least < ends - ROUND_OFF, place, np.nan)
 
     def rise(self, means: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         """By how much curves (..., rates) rise between two log2 rates (...,): the integral of their slope.
@@ -151,27 +159,55 @@ def best_rates(curves: Curves) -> Interval:
     return jackknife_interval(lambda y: smoother.best(y.mean(axis=0)), curves.log_losses)
 
 
-def usable(curves: Curves) -> np.ndarray:
-    """Sizes whose best rate the grid holds and resolves, (sizes,), also when any one seed is left out."""
+def held(curves: Curves) -> np.ndarray:
+    """Sizes whose best rate the grid holds, (sizes,), also when any one seed is left out."""
     found = best_rates(curves)
-    held = np.isfinite(found.high)
-    if np.diff(curves.log2_rates).max() <= FINE_GRID + ROUNDED_RATES:
-        return held
-    in_view = np.abs(curves.log2_rates - found.estimate[:, None]) < BANDWIDTH
-    return held & ~(curves.diverged.any(axis=0) & in_view).any(axis=-1)
+    # Of two seeds none can be left out.
+    return np.isfinite(found.high if len(curves.log_losses) > 2 else found.estimate)
 
 
-def losses_at_best(curves: Curves) -> np.ndarray:
-    """Log losses (seeds, sizes) of each seed at the best rate of all: its smoothed curve there.
+def unresolved(curves: Curves) -> np.ndarray:
+    """Sizes, (sizes,), with diverged runs in view of their best rate on a grid coarser than FINE_GRID."""
+    coarse = np.diff(curves.log2_rates).max() > FINE_GRID + ROUNDED_RATES
+    in_view = np.abs(curves.log2_rates - best_rates(curves).estimate[:, None]) < BANDWIDTH
+    return coarse & (curves.diverged.any(axis=0) & in_view).any(axis=-1)
 
-    The best rate's own error changes them to second order only. NaN for sizes that are not usable.
+
+def usable(curves: Curves) -> np.ndarray:
+    """Sizes, (sizes,), whose best rate the grid holds and resolves."""
+    return held(curves) & ~unresolved(curves)
+
+
+def at_best(curves: Curves, values: np.ndarray) -> np.ndarray:
+    """``values`` (seeds, sizes, rates) of each seed at the best rate of all seeds, (seeds, sizes).
+
+    Read from a curve smoothed like that of the losses. The best rate's own error changes a loss to second
+    order only. NaN for sizes that are not usable.
     """
     smoother = curves.smoother()
     best = smoother.best(curves.log_losses.mean(axis=0))
-    smoothed = curves.log_losses @ smoother.curve.T
+    smoothed = values @ smoother.curve.T
     index = np.abs(smoother.log2_rates - np.nan_to_num(best)[:, None]).argmin(axis=-1)
-    values = np.take_along_axis(smoothed, index[None, :, None], axis=-1)[..., 0]
-    return np.where(usable(curves), values, np.nan)
+    chosen = np.take_along_axis(smoothed, index[None, :, None], axis=-1)[..., 0]
+    return np.where(usable(curves), chosen, np.nan)
+
+
+def between_rates(curves: Curves, values: np.ndarray) -> np.ndarray:
+    """As :func:`at_best`, linear between two rates of the grid: for what saturates, such as accuracies."""
+    best = curves.smoother().best(curves.log_losses.mean(axis=0))
+    position = np.interp(best, curves.log2_rates, np.arange(len(curves.log2_rates)))
+    below = np.minimum(np.nan_to_num(position).astype(int), len(curves.log2_rates) - 2)
+    lower, upper = (
+        np.take_along_axis(values, (below + shift)[None, :, None], axis=-1)[..., 0]
+        for shift in (0, 1)
+    )
+    found = lower + (position - below) * (upper - lower)
+    return np.where(usable(curves), found, np.nan)
+
+
+def losses_at_best(curves: Curves) -> np.ndarray:
+    """Log losses (seeds, sizes) of each seed at the best rate of all."""
+    return at_best(curves, curves.log_losses)
 
 
 def drift(curves: Curves) -> Interval:
@@ -180,8 +216,7 @@ def drift(curves: Curves) -> Interval:
     if kept.sum() < 3:
         return Interval(*np.full(3, np.nan))
     smoother = curves.smoother()
-    centred = curves.log2_sizes[kept] - curves.log2_sizes[kept].mean()
-    influence = centred / (centred**2).sum()
+    influence = _influence(curves.log2_sizes[kept])
     found = jackknife_interval(
         lambda y: smoother.best(y.mean(axis=0)[kept]) @ influence, curves.log_losses
     )
@@ -189,10 +224,19 @@ def drift(curves: Curves) -> Interval:
     return _widened(found, place_error * np.sqrt((influence**2).sum()))
 
 
+def _influence(log2_sizes: np.ndarray) -> np.ndarray:
+    """Weights, (sizes,), of the values in a least-squares slope over sizes."""
+    centred = log2_sizes - log2_sizes.mean()
+    weights: np.ndarray = centred / (centred**2).sum()
+    return weights
+
+
 def _widened(found: Interval, known: np.ndarray | float) -> Interval:
     """The interval with a known standard deviation added in quadrature."""
-    half = np.hypot((found.high - found.low) / 2, norm.ppf(0.5 + LEVEL / 2) * known)
-    return Interval(found.estimate, found.estimate - half, found.estimate + half, found.df)
+    quantile = norm.ppf(0.5 + level_in_use() / 2)
+    half = np.hypot((found.high - found.low) / 2, quantile * known)
+    low, high = found.estimate - half, found.estimate + half
+    return Interval(found.estimate, low, high, found.df, found.level)
 
 
 # ------------------------------------------------------------------------------------------- regret
@@ -237,23 +281,58 @@ def squared(root: Interval) -> Interval:
     return Interval(root.estimate**2, low, np.abs(ends).max(axis=0) ** 2, level=root.level)
 
 
-def regret(curves: Curves, level: float = LEVEL) -> Interval:
+def regret(curves: Curves) -> Interval:
     """Log loss lost, (sizes,), by training each size at the smallest size's best rate: never negative.
 
     The square of :func:`regret_root` with the interval's ends. Where more than half of the runs diverge at
-    the kept rate, estimate and upper end are infinite; the lower end stays that of the capped losses.
+    the kept rate, estimate and upper end are infinite, and the lower end stays that of the capped losses,
+    if the size's own best rate is usable.
     """
-    found = squared(regret_root(curves).at_level(level))
-    kept_rate = float(curves.smoother().best(curves.log_losses[:, 0].mean(axis=0)))
-    lost = _diverged_share(curves, kept_rate) > 0.5
+    found = squared(regret_root(curves))
+    lost = diverged_share(curves, kept_rate(curves)) > 0.5
     estimate, high = (np.where(lost, np.inf, value) for value in (found.estimate, found.high))
-    return Interval(estimate, found.low, high, level=level)
+    low = np.where(lost & np.isnan(found.low), np.inf, found.low)
+    return Interval(estimate, low, high, level=found.level)
 
 
-def _diverged_share(curves: Curves, log2_rate: float) -> np.ndarray:
+def kept_rate(curves: Curves) -> float:
+    """log2 of the smallest size's best rate; NaN where the grid does not hold it."""
+    return float(curves.smoother().best(curves.log_losses[:, 0].mean(axis=0)))
+
+
+# ----------------------------------------------------------------------------------------- stability
+
+
+def diverged_share(curves: Curves, log2_rate: float) -> np.ndarray:
     """Share of runs of each size, (sizes,), that diverge at a rate, linear between those of the grid."""
     shares = curves.diverged.mean(axis=0)
     return np.array([np.interp(log2_rate, curves.log2_rates, share) for share in shares])
+
+
+def edges(curves: Curves) -> np.ndarray:
+    """log2 of the largest stable rate of each seed, (seeds, sizes): midway to the first that diverges.
+
+    NaN where the grid does not hold it: no rate of it diverges, or the smallest does.
+    """
+    first = curves.diverged.argmax(axis=-1)
+    inside = curves.diverged.any(axis=-1) & (first > 0)
+    middles = (curves.log2_rates[1:] + curves.log2_rates[:-1]) / 2
+    return np.where(inside, middles[np.maximum(first - 1, 0)], np.nan)
+
+
+def edge_drift(curves: Curves) -> Interval:
+    """Slope of log2 largest stable rate against log2 size, NaN if the grid holds it at fewer than 3 sizes.
+
+    A size counts if the grid holds it for all seeds. What rounding to the grid may do widens the interval.
+    """
+    found = edges(curves)
+    kept = np.isfinite(found).all(axis=0)
+    if kept.sum() < 3:
+        return Interval(*np.full(3, np.nan))
+    influence = _influence(curves.log2_sizes[kept])
+    rounding = np.diff(curves.log2_rates).max() / np.sqrt(12)
+    known = rounding * np.sqrt((influence**2).sum())
+    return _widened(mean_interval(found[:, kept] @ influence), known)
 
 
 # ------------------------------------------------------------------------------- other observables

@@ -138,11 +138,6 @@ class Bowl:
         )
         return self.drift(np.where(alive, losses, survivors))
 
-    def dropped_drift(self, losses: np.ndarray) -> Interval:
-        """The control: parabola through three points, and a rate at which any seed diverged is dropped."""
-        kept = np.where(np.isnan(losses).any(axis=0), np.nan, losses)
-        return fits.drift(np.log2(self.rates), np.log2(DEPTHS), kept)
-
 
 ASYMMETRY = 0.3
 EDGE_SCATTER = 0.3
@@ -181,20 +176,6 @@ def transfer_cases() -> list[Case]:
             partial(bowl.draw, drift=true),
         )
         for bowl in bowls
-        for true in (0.0, -DRIFT, -0.25)
-    ]
-    cases += [
-        Case(
-            "drift, three points, rates dropped",
-            bowl.name,
-            bowl.dropped_drift,
-            -DRIFT,
-            DRIFT,
-            true,
-            partial(bowl.draw, drift=true),
-            control=True,
-        )
-        for bowl in (SHALLOW, DEEP_EDGE)
         for true in (0.0, -DRIFT, -0.25)
     ]
     cases += [

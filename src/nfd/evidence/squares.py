@@ -64,6 +64,22 @@ def plateau(sizes: np.ndarray, squares: Squares, *groups: np.ndarray) -> Interva
     return jackknife_interval(lambda *g: squares(*g) @ weights, *groups)
 
 
+def share_left(sizes: np.ndarray, squares: Squares, *groups: np.ndarray) -> Interval:
+    """c of :func:`plateau` over the square at the smallest size: 1 if it stays, 0 if it vanishes as 1 / size.
+
+    A faster decay gives 0 or less; a slower one does not count as vanishing, for no plateau of 0 fits it. The
+    square at the smallest size has to stand above 0, which a reader of the ratio must ask for separately.
+    """
+    weights = first_order_weights(sizes)[0]
+    least = int(np.argmin(sizes))
+
+    def share(*g: np.ndarray) -> np.ndarray:
+        values = squares(*g)
+        return values @ weights / values[least]
+
+    return jackknife_interval(share, *groups)
+
+
 def above_noise(squares: Squares, *groups: np.ndarray) -> np.ndarray:
     """Sizes, (sizes,), that a log slope may use: the longest run of squares above their noise.
 

@@ -181,6 +181,7 @@ _DEPTH_HIDDEN = (Power(n=-_HALF), Power(n=1), Power(n=-_HALF, L=-_HALF))
 _CORRECTED_HIDDEN = (Power(n=-_HALF), Power(n=1, Lp=1), Power(n=-_HALF, L=-_HALF, Lp=1))
 _COMPLETE_HIDDEN = (Power(n=-_HALF), Power(n=1, L=1), Power(n=-_HALF))
 _STANDARD_HIDDEN = (Power(n=-_HALF), Power(n=1), Power(n=_HALF))
+_SQRT_DEPTH_HIDDEN = (Power(n=-_HALF, L=-_HALF), Power(n=1, L=1), Power(n=_HALF, L=_HALF))
 _NTK_HIDDEN = (Power(n=-_HALF), _ONE, Power(n=-1))
 
 _ROWS = (
@@ -192,6 +193,18 @@ _ROWS = (
         input=(Power(d=-_HALF), Power(d=1), Power(d=_HALF)),
         hidden_1=_STANDARD_HIDDEN,
         hidden_2=_STANDARD_HIDDEN,
+        output=_STANDARD_HIDDEN,
+    ),
+    # Blocks shrink as under depth_mup, but no rate makes up for it: at a fixed rate there is no limit
+    # L -> infinity, so the factor stands with the weights and not as the branch's.
+    _row(
+        "standard_sqrt_depth",
+        _ONE,
+        printed_name="SP, variance 1/L",
+        colour_key="brown",
+        input=(Power(d=-_HALF), Power(d=1), Power(d=_HALF)),
+        hidden_1=_STANDARD_HIDDEN,
+        hidden_2=_SQRT_DEPTH_HIDDEN,
         output=_STANDARD_HIDDEN,
     ),
     _row(

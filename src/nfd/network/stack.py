@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nfd.network import products
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.architecture import Architecture
 from nfd.network.couplings import COUPLINGS, stacking_order
@@ -52,13 +53,22 @@ class LayerGradient:
     """What a backward pass yields for one matrix: the weight's gradient is ``error^T @ feature``.
 
     ``error`` is (members, batch, out), ``feature`` (members, batch, in); ``layer`` counts blocks from
-    0 and is 0 for the input and output layers. Both tensors are reused by the next layer.
+    0 and is 0 for the input and output layers. Both tensors are reused by the next layer. With
+    ``groups``, ``feature`` is (groups, batch, in), and ``groups[i]`` consecutive members share feature[i].
     """
 
     role: Role
     layer: int
     error: Tensor
     feature: Tensor
+    groups: tuple[int, ...] | None = None
+
+    def sum_over_batch(self) -> Tensor:
+        """The weight's gradient (members, out, in)."""
+        error, x = self.error, self.feature
+        slope = error.new_zeros(*error.shape[::2], x.shape[2])
+        products.add_outer(slope, error, x, self.groups)
+        return slope
 
 
 class Stack:
@@ -157,6 +167,20 @@ class Stack:
         kinds = (self.weights, self.backward_copy, self.third_copy, self.left_of_initial)
         return [tensor for kind in kinds for layers in kind.values() for tensor in layers]
 
+    def of_member(self, slot: int) -> dict[str, Tensor]:
+        """All of one member's numbers that training changes, by name, whoever stands beside it."""
+        kinds: dict[str, tuple[dict[Role, list[Tensor]], int]] = {"weights": (self.weights, 0)}
+        kinds |= zip(("backward", "third"), self._copies(), strict=True)
+        if self.couplings[slot] == "fresh":
+            kinds["left"] = (self.left_of_initial, 0)
+        return {
+            f"{name} {role} {layer}": tensor[slot - first]
+            for name, (layers_of, first) in kinds.items()
+            for role, layers in layers_of.items()
+            for layer, tensor in enumerate(layers)
+            if slot >= first
+        }
+
     def _initial(self, role: Role, layer: int) -> Tensor:
         return self.initial(role, layer, range(self.members))
 
@@ -199,15 +223,13 @@ class Stack:
 
     def times_backward(self, g: Tensor, role: Role, layer: int) -> Tensor:
         """``g`` (members, batch, out) times the weights as the backward pass sees them."""
-        s = self.standard
+        s, weights = self.standard, self.weights[role][layer]
         if s == self.members:
-            return torch.bmm(g, self.weights[role][layer])
-        t = torch.empty(
-            *g.shape[:2], self.weights[role][layer].shape[2], dtype=g.dtype, device=g.device
-        )
+            return products.backward(g, weights)
+        t = g.new_empty(*g.shape[:2], weights.shape[2])
         if s:
-            torch.bmm(g[:s], self.weights[role][layer][:s], out=t[:s])
-        torch.bmm(g[s:], self.backward_copy[role][layer], out=t[s:])
+            products.backward(g[:s], weights[:s], t[:s])
+        products.backward(g[s:], self.backward_copy[role][layer], t[s:])
         if self._fresh:
             self._add_fresh(g[s:][self._fresh_copies], role, layer, t[s:][self._fresh_copies])
         return t
@@ -225,17 +247,18 @@ class Stack:
             return t
         first = self.members - self._third
         error = t.clone()
-        torch.bmm(g[first:], self.third_copy["hidden_2"][layer], out=error[first:])
-        self._times_derivative(error[first:], trace, layer, first)
+        products.backward(g[first:], self.third_copy["hidden_2"][layer], error[first:])
+        self.times_derivative(error[first:], trace, layer, first)
         return error
 
-    def add_product(self, role: Role, layer: int, error: Tensor, feature: Tensor) -> None:
-        """Add ``error^T @ feature`` per member, to the copies that members have of it as well."""
-        change = error.transpose(1, 2)
-        self.weights[role][layer].baddbmm_(change, feature)
+    def add_product(self, gradient: LayerGradient, scale: Tensor) -> None:
+        """Add the gradient times ``scale`` (members, 1, 1), to the copies that members have as well."""
+        role, layer, x = gradient.role, gradient.layer, gradient.feature
+        error = gradient.error * scale
+        products.add_outer(self.weights[role][layer], error, x, gradient.groups)
         for copies, first in self._copies():
             if role in copies and first < self.members:
-                copies[role][layer].baddbmm_(change[first:], feature[first:])
+                products.add_outer(copies[role][layer], error[first:], x[first:])
 
     def add(self, role: Role, layer: int, change: Tensor) -> None:
         """Add ``change`` (members, out, in), to the copies that members have of it as well."""
@@ -260,10 +283,21 @@ class Stack:
         """One number per member, as (members, 1, 1)."""
         return torch.tensor(values, dtype=self.dtype, device=self.device).view(-1, 1, 1)
 
-    def forward(self, x: Tensor, trace: "Trace | None" = None) -> Tensor:
-        """Outputs f (members, batch, C) for inputs (members, batch, d); fills ``trace`` if given."""
+    def forward(
+        self, x: Tensor, trace: "Trace | None" = None, groups: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """Outputs f (members, batch, C) for inputs x; fills ``trace`` if given.
+
+        x is (batch, d), seen by all members; or (members, batch, d); or (len(groups), batch, d), of which
+        ``groups[i]`` consecutive members see x[i].
+        """
         a, weights, activation = self.architecture, self.weights, self.activation
-        h = torch.bmm(x, weights["input"][0].transpose(1, 2))
+        if x.ndim == 2:
+            x, groups = x[None], (self.members,)
+        if groups is None:
+            h = products.forward(x, weights["input"][0])
+        else:
+            h = products.of_groups(x, weights["input"][0], groups)
         scratch = torch.empty_like(h)
         for layer in range(a.depth):
             phi = scratch if trace is None else trace.phi[layer]
@@ -272,15 +306,14 @@ class Stack:
                 trace.stream[layer].copy_(h)
             if a.block_layers == 2:
                 inside = phi if trace is None or trace.inside is None else trace.inside[layer]
-                torch.bmm(h, weights["hidden_1"][layer].transpose(1, 2), out=inside)
+                products.forward(h, weights["hidden_1"][layer], inside)
             activation.value(inside, phi)
-            into = weights["hidden_2"][layer].transpose(1, 2)
             if a.skip:
-                h.baddbmm_(phi, into)
+                products.add_forward(h, phi, weights["hidden_2"][layer])
             else:
-                torch.bmm(phi, into, out=h)
+                products.forward(phi, weights["hidden_2"][layer], h)
         if trace is not None:
-            trace.inputs, trace.final = x, h
+            trace.inputs, trace.groups, trace.final = x, groups, h
         return torch.bmm(h, weights["output"][0].transpose(1, 2))
 
     def backward(
@@ -299,7 +332,7 @@ class Stack:
         visit(LayerGradient("output", 0, chi, trace.final))
         for layer in reversed(range(a.depth)):
             phi = trace.phi[layer]
-            t = self._times_derivative(self.times_backward(g, "hidden_2", layer), trace, layer)
+            t = self.times_derivative(self.times_backward(g, "hidden_2", layer), trace, layer)
             error = self.error_of_first(t, g, trace, layer)
             visit(LayerGradient("hidden_2", layer, g, phi))
             if a.block_layers == 2:
@@ -307,9 +340,9 @@ class Stack:
                 visit(LayerGradient("hidden_1", layer, error, trace.entering(layer)))
                 t = below
             g = g.add_(t) if a.skip else t
-        visit(LayerGradient("input", 0, g, trace.inputs))
+        visit(LayerGradient("input", 0, g, trace.inputs, trace.groups))
 
-    def _times_derivative(self, g: Tensor, trace: "Trace", layer: int, first: int = 0) -> Tensor:
+    def times_derivative(self, g: Tensor, trace: "Trace", layer: int, first: int = 0) -> Tensor:
         """``g`` times phi' of a block, in place; of the members from ``first`` on."""
         if self.activation.times_derivative is not None:
             return self.activation.times_derivative(g, trace.phi[layer][first:])
@@ -322,10 +355,11 @@ class Trace:
     ``phi[layer]`` (members, batch, n) is what a block's last matrix multiplies; ``stream[layer]`` is
     h_{l-1} and ``inside[layer]`` the argument of phi, each kept where the backward pass needs it: the
     former for two-layer blocks, the latter if phi' is not known from phi. In a one-layer block the two
-    are the same. ``final`` is h_L, ``inputs`` the inputs.
+    are the same. ``final`` is h_L, ``inputs`` and ``groups`` the inputs.
     """
 
     inputs: Tensor
+    groups: tuple[int, ...] | None
     final: Tensor
 
     def __init__(self, stack: Stack, batch: int) -> None:

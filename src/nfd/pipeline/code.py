@@ -36,6 +36,8 @@ HARMLESS: dict[str, str] = {
     "nfd.pipeline.replacing": "says what settings made a table",
     "nfd.pipeline.code": "says what others depend on",
     "nfd.pipeline.store": "gives back what was put in, or nothing",
+    "nfd.pipeline.foreign": "refuses a table or gives it back as it was",
+    "nfd.report.judged": "shows what was judged",
     "nfd.files.atomic_path": "a file is whole or not there",
     "nfd.pipeline.provenance.provenance": "says what made a table, and is in none of its numbers",
 }
@@ -272,6 +274,7 @@ class _Graph:
         self.package = package
         self.reached: dict[Key, _Node] = {}
         self.roots: list[Key] = []
+        self.paths: dict[str, Path | None] = {}
         self.modules: dict[str, _Module] = {}
         self.scopes: dict[str, dict[str, tuple[str, str]]] = {}
         self.may_compute_imports = False
@@ -280,6 +283,11 @@ class _Graph:
 
     def path(self, name: str) -> Path | None:
         """File of a module of the package, or of a script, which goes by its path."""
+        if name not in self.paths:
+            self.paths[name] = self._find(name)
+        return self.paths[name]
+
+    def _find(self, name: str) -> Path | None:
         if name.endswith(".py"):
             return Path(name)
         first, *rest = name.split(".")

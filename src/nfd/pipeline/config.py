@@ -19,6 +19,7 @@ from nfd.network.couplings import COUPLINGS
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.pipeline.settings import as_argument
 from nfd.pipeline.vocabulary import schema_definitions
+from nfd.training.probes import PROBES
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
@@ -217,8 +218,10 @@ def _check_network(where: str, network: Mapping[str, Any], settings: Mapping[str
         )
     if block_layers == 1 and "hidden_1" in network.get("trainable", ()):
         raise ConfigError(f"config key {where}.trainable: hidden_1 exists only with block_layers 2")
-    if block_layers != 1 and "coupling" in settings["probes"]:
-        raise ConfigError(f"config key {where}: the probe 'coupling' needs block_layers 1")
+    for name in settings["probes"]:
+        if block_layers not in PROBES[name].block_layers:
+            (needed,) = PROBES[name].block_layers
+            raise ConfigError(f"config key {where}: the probe '{name}' needs block_layers {needed}")
     for name in network.get("couplings", settings["couplings"]):
         if block_layers not in COUPLINGS[name].block_layers:
             raise ConfigError(

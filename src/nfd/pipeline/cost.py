@@ -7,7 +7,6 @@ from nfd.limit.memory import is_written_out, limit_bytes
 from nfd.network.architecture import block_weights, training_bytes
 from nfd.network.couplings import COUPLINGS
 from nfd.pipeline.settings import LimitSettings, TrainingSettings
-from nfd.training.batches import log_spaced_steps
 from nfd.training.optimizers import OPTIMIZERS
 
 BYTES = {"float32": 4, "float64": 8}
@@ -96,7 +95,7 @@ class LimitCost:
     @property
     def observations(self) -> int:
         """Steps at which more than the batch is passed."""
-        return len(log_spaced_steps(self.settings.steps, self.settings.log_points))
+        return len(self.settings.logged_steps)
 
     @property
     def forward_vectors(self) -> int:

@@ -14,6 +14,7 @@ from nfd.network.roles import ROLES
 from nfd.pipeline.config import has_limit
 from nfd.pipeline.cost import LimitCost, TrainingCost
 from nfd.pipeline.settings import LimitSettings, NetworkSettings, TrainingSettings
+from nfd.training.batches import log_spaced_steps
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,22 @@ def no_such(kind: str, name: str, known: Sequence[str]) -> str:
 def _common(config: Section, settings: Section) -> dict[str, Any]:
     """Settings both kinds of job share."""
     keys = ("activation", "loss", "horizon", "steps", "batch_size", "train_size", "data_order")
-    more = ("evaluation_size", "probe_size", "log_points")
+    more = ("evaluation_size", "probe_size")
     return {
         **{key: settings[key] for key in keys + more},
         **{key: config[key] for key in ("precision", "tf32", "root_seed")},
+        "logged_steps": _logged_steps(settings["steps"], settings["log_points"]),
     }
+
+
+def _logged_steps(steps: int, points: int | Sequence[int]) -> tuple[int, ...]:
+    """A number of points is spaced evenly in log(step); of a list count those that there are.
+
+    So the points of a shorter run with the same list are among those of a longer one.
+    """
+    if isinstance(points, int):
+        return tuple(log_spaced_steps(steps, points))
+    return tuple(sorted({0, *(step for step in points if step < steps), steps}))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from math import isnan
 from threading import Thread
 from time import monotonic, sleep
 from typing import Any
@@ -18,14 +19,23 @@ def line(preset: str, total_s: float, left_s: float, elapsed_s: float) -> str:
     done = 1 - left_s / total_s
     text = f"{preset}: {100 * done:.0f} % of the work done"
     if done <= 0:
-        return f"{text} after {clock(elapsed_s)}"
-    return f"{text} in {clock(elapsed_s)}, about {clock(elapsed_s * (1 - done) / done)} left"
+        return f"{text} after {duration(elapsed_s)}"
+    return f"{text} in {duration(elapsed_s)}, about {duration(elapsed_s * (1 - done) / done)} left"
 
 
-def clock(seconds: float) -> str:
-    """Hours and minutes, '0:07'."""
-    minutes = round(seconds / 60)
-    return f"{minutes // 60}:{minutes % 60:02d} h"
+def duration(seconds: float) -> str:
+    """Seconds as '0.8 s', '42 s', '3 min 20 s' or '5 h 12 min'."""
+    if isnan(seconds):
+        return "–"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def written_since(start: float) -> Callable[[Iterable[str]], bool]:

@@ -6,16 +6,18 @@ widths; 1e-6 in float32 from about width 128, see tests/test_training.py), and n
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from nfd.data.prepared import PreparedData, contents_digest, load
 from nfd.pipeline import code
-from nfd.pipeline.settings import JobSettings
+from nfd.pipeline.settings import JobSettings, TrainingSettings
+from nfd.pipeline.states import States
 from nfd.pipeline.store import STORE_COLUMNS, Origin, Store, address_of
 from nfd.pipeline.tables import IDENTITY, OUTPUT_COLUMNS, RESULT_COLUMNS
+from nfd.training.trainer import NetworkState
 
 _KEY = [name for name in IDENTITY if name != "experiment"]
 
@@ -33,11 +35,23 @@ def origin_of(run: Callable[..., Any], data: PreparedData, device: str) -> Origi
     return Origin(contents_digest(data), code.digest(run, load), device)
 
 
+@dataclass
+class Group:
+    """Parts, by their ``places``, that are computed together: from nothing, or all from one step on.
+
+    ``begin``: their states there; ``rows``: what the store has of them up to that step.
+    """
+
+    places: list[int]
+    begin: list[NetworkState] = field(default_factory=list)
+    rows: pd.DataFrame | None = None
+
+
 class Reuse:
     """What of a job's ``parts`` the store has, and which are ``lacking``, by their places."""
 
     def __init__(self, store: Store, origin: Origin, parts: Sequence[Part]) -> None:
-        self.store, self.parts = store, parts
+        self.store, self.origin, self.parts = store, origin, parts
         self.origins = [origin.of(asdict(part.settings)) for part in parts]
         self.addresses = [address_of(text) for text in self.origins]
         self.rows = store.load(self.addresses)
@@ -45,9 +59,43 @@ class Reuse:
         self.lacking = [n for n, address in enumerate(self.addresses) if address not in kept]
         self.kept = len(parts) - len(self.lacking)
 
-    def add(self, results: pd.DataFrame, outputs: pd.DataFrame) -> None:
-        """Take the tables of the lacking parts, in the store too."""
+    def groups(self, states: States) -> list[Group]:
+        """The lacking parts: those that go on from a kept shorter run by its steps, and all others."""
+        fresh, longer = Group([]), dict[int, Group]()
+        for place in self.lacking:
+            shorter = self._longest_kept(place, states)
+            state = states.load(shorter) if shorter else None
+            if shorter is None or state is None:
+                fresh.places.append(place)
+                continue
+            rows = self.store.load([shorter])
+            rows = rows.assign(address=self.addresses[place], origin=self.origins[place])
+            group = longer.setdefault(state.step, Group([]))
+            group.places.append(place)
+            group.begin.append(state)
+            group.rows = rows if group.rows is None else pd.concat([group.rows, rows])
+        return [group for group in (fresh, *longer.values()) if group.places]
+
+    def _longest_kept(self, place: int, states: States) -> str | None:
+        """Address of the longest run whose logged steps are the first of this part's, and that is kept."""
+        settings = self.parts[place].settings
+        if not isinstance(settings, TrainingSettings):
+            return None
+        for number in range(len(settings.logged_steps) - 1, 1, -1):
+            logged = settings.logged_steps[:number]
+            shorter = replace(settings, steps=logged[-1], logged_steps=logged)
+            address = address_of(self.origin.of(asdict(shorter)))
+            if states.has(address) and not self.store.missing([address]):
+                return address
+        return None
+
+    def add(
+        self, results: pd.DataFrame, outputs: pd.DataFrame, before: pd.DataFrame | None = None
+    ) -> None:
+        """Take the tables of lacking parts, in the store too; ``before``: their rows of earlier steps."""
         rows = self.rows_of(results, outputs)
+        if before is not None:
+            rows = pd.concat([before, rows], ignore_index=True)
         self.store.add(rows)
         self.rows = pd.concat([self.rows, rows]) if len(self.rows) else rows
 

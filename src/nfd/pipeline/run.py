@@ -25,11 +25,12 @@ from nfd.pipeline.cost import TrainingCost
 from nfd.pipeline.device import stack_budget
 from nfd.pipeline.reuse import Part
 from nfd.pipeline.settings import JobSettings, LimitSettings, NetworkSettings, TrainingSettings
-from nfd.training.batches import TrainingData, as_values, draw_batches, log_spaced_steps
+from nfd.training.batches import TrainingData, as_values, draw_batches
 from nfd.training.checkpoint import Checkpoint
+from nfd.training.probes import signed_couplings
 from nfd.training.recorder import DIVERGENCE_FACTOR
 from nfd.training.train import train
-from nfd.training.trainer import Member
+from nfd.training.trainer import Member, NetworkState
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 Tables = tuple[pd.DataFrame, pd.DataFrame]
@@ -108,11 +109,14 @@ def run_training(
     only: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    begin: Sequence[NetworkState] = (),
+    keep: Callable[[int, NetworkState], None] | None = None,
 ) -> Tables:
     """Train a job's networks. Returns (results, outputs) with the columns of :mod:`nfd.pipeline.tables`.
 
-    ``only``: places in :func:`job_members` of the networks to train (default: all). Raises DataError if the
-    data are too few for the settings.
+    ``only``: places in :func:`job_members` of the networks to train (default: all); ``begin`` and ``keep``
+    are those of :func:`nfd.training.train.train`, for these networks. Raises DataError if the data are too
+    few for the settings.
     """
     check_sizes(experiment, settings, data, probed=bool(settings.probes))
     architecture = Architecture(
@@ -133,13 +137,15 @@ def run_training(
         loss=settings.loss,
         optimizer=settings.optimizer,
         root_seed=settings.root_seed,
-        log_steps=log_spaced_steps(settings.steps, settings.log_points),
+        log_steps=settings.logged_steps,
         probes=settings.probes,
         device=device,
         dtype=DTYPES[settings.precision],
         members_at_once=TrainingCost(settings).members_at_once(stack_budget(device)),
         progress=progress,
         checkpoint=checkpoint,
+        begin=begin,
+        keep=keep,
     )
     identity = pd.DataFrame([_identity(experiment, settings, member) for member in members])
     rows = pd.DataFrame(result.rows)
@@ -182,7 +188,7 @@ def limit_problem(
         coupling=settings.coupling,
         evaluated=[*range(min(seen, n_train)), *range(n_train, len(targets))],
         probes=range(n_train, n_train + probed),
-        observed_steps=log_spaced_steps(settings.steps, settings.log_points),
+        observed_steps=settings.logged_steps,
     )
 
 
@@ -259,10 +265,12 @@ def _diverged(trajectory: LimitTrajectory, steps: NDArray[np.int_]) -> list[bool
 def _limit_metrics(trajectory: LimitTrajectory) -> dict[tuple[str, str], np.ndarray]:
     """(split, metric) -> values (K+1,), named as those of networks."""
     probed = ("output_change", "coupling_layer", "coupling_accumulated", "kernel_min_eigenvalue")
+    signed = signed_couplings(trajectory.coupling, trajectory.branch)
     metrics = {
         ("train", "loss"): trajectory.train_losses,
         ("test", "loss"): trajectory.test_losses,
         **{("probe", name): getattr(trajectory, name) for name in probed},
+        **{("probe", name): c for name, c in signed.items()},
     }
     # The coupling of two-layer blocks is not defined: all NaN, and no rows.
     return {key: values for key, values in metrics.items() if not np.isnan(values).all()}

@@ -49,7 +49,7 @@ class JobSettings:
     data_order: str
     evaluation_size: int
     probe_size: int
-    log_points: int
+    logged_steps: tuple[int, ...]
     precision: str
     tf32: bool
     root_seed: int

@@ -50,7 +50,8 @@ class TableError(ValueError):
     """A table that breaks the contract; the message names the column or file."""
 
 
-def _checked(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+def checked(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The table with its columns in order and of their types. Raises TableError naming the column."""
     missing = [name for name in columns if name not in frame]
     unknown = [name for name in frame if name not in columns]
     if missing or unknown:
@@ -88,12 +89,12 @@ def write_results(frame: pd.DataFrame, path: str | Path, facts: Mapping[str, str
 
     Raises TableError if a column is missing, unknown, of the wrong type or has holes ('value' may).
     """
-    _write(_checked(frame, RESULT_COLUMNS), path, facts)
+    _write(checked(frame, RESULT_COLUMNS), path, facts)
 
 
 def write_outputs(frame: pd.DataFrame, path: str | Path, facts: Mapping[str, str]) -> None:
     """Write network outputs on the probe samples (:data:`OUTPUT_COLUMNS`), atomically."""
-    _write(_checked(frame, OUTPUT_COLUMNS), path, facts)
+    _write(checked(frame, OUTPUT_COLUMNS), path, facts)
 
 
 def read(paths: str | Path | list[str | Path]) -> pd.DataFrame:

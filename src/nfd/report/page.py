@@ -16,11 +16,13 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nfd.claims.registry import FIGURES
 from nfd.data.sources import label_of
 from nfd.network.parametrization import PARAMETRIZATIONS, Parametrization
 from nfd.network.roles import ROLE_NAMES
 from nfd.pipeline.config import config_digest
 from nfd.pipeline.jobs import expand
+from nfd.pipeline.progress import duration
 from nfd.pipeline.provenance import code_version
 from nfd.report.compare import Comparison, compare, read_run, rows, summary
 from nfd.report.costs import Cost, read_costs
@@ -33,7 +35,7 @@ from nfd.report.findings import (
     read_findings,
 )
 from nfd.report.record import Fact, gather_provenance, provenance_warnings
-from nfd.report.text import duration, memory, typeset
+from nfd.report.text import memory, typeset
 
 PAPER: Mapping[str, str] = {
     "title": "Understanding Scaling Laws in Deep Neural Networks via Feature Learning Dynamics",
@@ -118,6 +120,46 @@ def collect(
         ],
         "configuration": yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True),
         "parametrizations": parametrization_rows(used_parametrizations(config)),
+    }
+
+
+def collect_tables(
+    names: Iterable[str],
+    tables: Sequence[str | Path],
+    *,
+    title: str,
+    dataset: str,
+    claims: str | Path,
+    figures: str | Path,
+    captions: str | Path | None = None,
+) -> dict[str, Any]:
+    """The same for tables of runs that another code wrote: no configuration, no costs, no record.
+
+    ``names`` are the parametrizations in the tables; the figures shown are those in the folder ``figures``.
+    """
+    sections = read_claims(claims)
+    drawn = [name for name in FIGURES if Path(figures, f"{name}.csv").exists()]
+    version = f"code version {code_version()}"
+    return {
+        "preset": title,
+        "dataset": dataset,
+        "digest": "",
+        "claims": sections,
+        "certainty": certainty_sentences(read_findings(claims)),
+        "figures": figure_blocks(sections, drawn, Path(figures), captions),
+        "provenance": [
+            Fact("Tables, made elsewhere", [(Path(path).name, 1) for path in tables]),
+            Fact("Judged with", [(version, len(tables))]),
+        ],
+        "table_count": len(tables),
+        "warnings": [],
+        "comparison": None,
+        "costs": [],
+        "facts": ["tables of another code", f"judged with {version}"],
+        "configuration": "",
+        "parametrizations": parametrization_rows(
+            [name for name in PARAMETRIZATIONS if name in set(names)]
+        ),
     }
 
 

@@ -1,4 +1,4 @@
-"""Numbers, formulas, durations and sizes as people read them."""
+"""Numbers, formulas and sizes as people read them."""
 
 import re
 from math import isfinite, isnan
@@ -35,21 +35,6 @@ def typeset(text: str) -> Markup:
     for plain, sign in (("&gt;=", "≥"), ("&lt;=", "≤"), (" inf ", " ∞ ")):
         marked = marked.replace(plain, sign)
     return Markup(marked)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as '0.8 s', '42 s', '3 min 20 s' or '5 h 12 min'."""
-    if isnan(seconds):
-        return "–"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, rest = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def memory(megabytes: float) -> str:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nfd.claims.registry import CLAIMS, FIGURES
 from nfd.claims.rules import CANNOT_SHOW, INCONCLUSIVE
 from nfd.report.findings import ClaimSection, FindingText, read_claims
 from nfd.report.record import CLAIMS_TABLE, read_description
 
 BEGIN, END = "<!-- verdicts: made by scripts/update_verdicts.py -->", "<!-- end of verdicts -->"
+NEEDS = "<!-- needs: made by scripts/update_verdicts.py -->", "<!-- end of needs -->"
 # The preset of `make reproduce`, shown first.
 BASE_PRESET = "laptop"
 
@@ -81,6 +83,18 @@ def findings_table(claim: ClaimSection) -> str:
     for finding in claim.findings:
         name = f"**{finding.observable}**" if finding.decides else finding.observable
         lines.append(f"| {name} | {_estimate(finding)} | {finding.verdict} | {finding.note} |")
+    return "\n".join(lines)
+
+
+def needs_table() -> str:
+    """Markdown: the experiments whose tables each claim is judged from."""
+    lines = ["| claim | experiments | network outputs |", "|---|---|---|"]
+    for claim in CLAIMS.values():
+        figures = [FIGURES[name] for name in claim.figures]
+        experiments = dict.fromkeys(name for figure in figures for name in figure.experiments)
+        cell = ", ".join(f"`{name}`" for name in experiments)
+        outputs = "yes" if any(figure.outputs for figure in figures) else "no"
+        lines.append(f"| {claim.id} {claim.name} | {cell} | {outputs} |")
     return "\n".join(lines)
 
 

@@ -67,11 +67,20 @@ class Optimizer(ABC):
 
     def slope(self, gradient: LayerGradient) -> Tensor:
         """Gradient (members, out, in) of the batch-averaged loss by the effective weights."""
-        return gradient.error.transpose(1, 2).bmm(gradient.feature).mul_(self.per_batch)
+        return gradient.sum_over_batch().mul_(self.per_batch)
 
     def tensors(self) -> list[Tensor]:
         """All of the state, in an order that depends on nothing but the members."""
         return [t for layers in self.state.values() for layer in layers for t in layer]
+
+    def of_member(self, slot: int) -> dict[str, Tensor]:
+        """One member's part of the state, by name; of the roles that are trained beside it, too."""
+        return {
+            f"state {role} {layer} {number}": tensor[slot]
+            for role, layers in self.state.items()
+            for layer, tensors in enumerate(layers)
+            for number, tensor in enumerate(tensors)
+        }
 
     def keep(self, index: Tensor) -> None:
         """Drop all slots but these."""
@@ -113,8 +122,7 @@ class Sgd(Optimizer):
         return multiplier * multiplier
 
     def descend(self, gradient: LayerGradient) -> None:
-        error = gradient.error * self.descent[gradient.role]
-        self.stack.add_product(gradient.role, gradient.layer, error, gradient.feature)
+        self.stack.add_product(gradient, self.descent[gradient.role])
 
 
 class Momentum(Sgd):

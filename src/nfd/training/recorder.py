@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nfd.training.probes import PROBES, Probe
 from nfd.training.snapshot import Snapshot
-from nfd.training.trainer import Trainer
+from nfd.training.trainer import NetworkState, Trainer
 
 # A member has diverged when a loss is not finite or exceeds this many times its loss at step 0.
 DIVERGENCE_FACTOR = 100.0
@@ -42,6 +42,20 @@ class Recorder:
         self.rows, self.outputs = state["rows"], state["outputs"]
         self.last, self.last_step = state["last"], state["last_step"]
         self.first_loss = state["first_loss"]
+
+    def go_on(self, states: Sequence[NetworkState]) -> None:
+        """Begin where the members were left by an earlier training; its rows are not repeated."""
+        self.trainer.go_on(states)
+        self.last_step = self.trainer.step
+        self.first_loss = {member: state.first_loss for member, state in enumerate(states)}
+
+    def final_states(self) -> dict[int, NetworkState]:
+        """Member -> its state, of those that have not diverged."""
+        trainer, states = self.trainer, {}
+        for slot, member in enumerate(trainer.alive):
+            tensors = {name: t.clone().cpu() for name, t in trainer.of_member(slot).items()}
+            states[member] = NetworkState(trainer.step, self.first_loss[member], tensors)
+        return states
 
     def record(self) -> None:
         """Write the rows of the present step, and drop the members found diverged."""

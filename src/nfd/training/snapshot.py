@@ -24,9 +24,8 @@ class Snapshot:
 
     @cached_property
     def _passed(self) -> tuple[Tensor, Trace]:
-        x = self.inputs.expand(self.stack.members, *self.inputs.shape)
         trace = Trace(self.stack, len(self.inputs))
-        return self.stack.forward(x, trace), trace
+        return self.stack.forward(self.inputs, trace), trace
 
     @property
     def outputs(self) -> Tensor:

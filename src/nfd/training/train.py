@@ -17,7 +17,7 @@ from nfd.training.batches import TrainingData
 from nfd.training.optimizers import OPTIMIZERS
 from nfd.training.probes import PROBES
 from nfd.training.recorder import Recorder
-from nfd.training.trainer import Member, Trainer
+from nfd.training.trainer import Member, NetworkState, Trainer
 
 if TYPE_CHECKING:
     from nfd.training.checkpoint import Checkpoint
@@ -55,6 +55,8 @@ def train(
     members_at_once: int | None = None,
     progress: Callable[[int], None] | None = None,
     checkpoint: "Checkpoint | None" = None,
+    begin: Sequence[NetworkState] = (),
+    keep: Callable[[int, NetworkState], None] | None = None,
 ) -> TrainingResult:
     """Train all ``members`` of one shape on the steps of ``data.batches``.
 
@@ -65,6 +67,9 @@ def train(
     ``members_at_once`` bounds how many are stacked (default: all); it changes no number.
     ``progress`` is called with the number of member-steps done since its last call. A ``checkpoint``
     is resumed from, and offered the state after every step; removing it in the end is the caller's.
+    ``begin``: states of all members after one of ``log_steps`` of an earlier training of theirs, from which
+    they go on; rows are of later steps then. ``keep`` is given the final state of every member that has not
+    diverged.
     When a GPU's memory does not suffice, half as many members are stacked from there on.
 
     Raises ValueError naming the argument at fault.
@@ -90,6 +95,7 @@ def train(
             checkpoint.offer(lambda: {"done": vars(done), "part": recorder.state()})
 
     trainer: Trainer | None = None
+    recorder: Recorder | None = None
     while done.members < len(members):
         stacked = members[done.members : done.members + done.together]
         try:
@@ -104,13 +110,21 @@ def train(
                 dtype=dtype,
             )
             if part and progress:
-                progress(done.members * trainer.steps + len(stacked) * part["trainer"]["step"])
-            finished = _train_together(trainer, log_steps, probes, after_steps, part)
+                start_step = begin[0].step if begin else 0
+                progress(done.members * (trainer.steps - start_step))
+                progress(len(stacked) * (part["trainer"]["step"] - start_step))
+            recorder = Recorder(trainer, probes)
+            if begin:
+                recorder.go_on(begin[done.members : done.members + len(stacked)])
+            finished = _train_together(recorder, log_steps, after_steps, part)
+            if keep:
+                for member, state in recorder.final_states().items():
+                    keep(done.members + member, state)
         except torch.OutOfMemoryError:
             if len(stacked) == 1:
                 raise
             finished = None
-        part, trainer = None, None  # give the memory back before the next stack is made
+        part = trainer = recorder = None  # give the memory back before the next stack is made
         if finished:
             done.add(stacked, *finished)
         else:
@@ -143,22 +157,22 @@ class _Finished:
 
 
 def _train_together(
-    trainer: Trainer,
+    recorder: Recorder,
     log_steps: Sequence[int],
-    probes: Sequence[str],
     after_steps: Callable[[Recorder, int], None],
     state: Mapping[str, Any] | None,
 ) -> tuple[list[dict[str, Any]], dict[tuple[int, int], Tensor]]:
-    """Rows and outputs of one stack, from the beginning or from where ``state`` was saved."""
+    """Rows and outputs of one stack, from where it begins or from where ``state`` was saved."""
+    trainer, begin = recorder.trainer, recorder.trainer.step
     outside = [step for step in log_steps if not 0 <= step <= trainer.steps]
     if outside:
         raise ValueError(f"log_steps: {outside[0]} is not one of the steps 0..{trainer.steps}")
-    recorder = Recorder(trainer, probes)
     if state:
         recorder.restore(state)
     # Step 0 always, for divergence is measured against the loss there.
     for target in sorted({0, *log_steps, trainer.steps}):
-        if target < trainer.step:  # recorded before the interruption
+        # Recorded by the training that is gone on with, or before the interruption.
+        if (begin and target <= begin) or target < trainer.step:
             continue
         while trainer.step < target:
             before = trainer.step

@@ -8,6 +8,7 @@ whose loss leaves all bounds is dropped from the stack and stops nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from math import isfinite
 from typing import Any
 
@@ -24,6 +25,9 @@ from nfd.network.roles import ROLES
 from nfd.network.stack import Stack, Trace
 from nfd.training.batches import TrainingData, as_values
 from nfd.training.optimizers import OPTIMIZERS
+
+# Multiply-adds of one member's input layer from which members share the product of their common batch.
+SHARED = 2**20
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,18 @@ class Member:
             raise ValueError(f"learning_rate: {self.learning_rate} is not a finite number >= 0")
         for role in self.trainable:
             check_choice("trainable", role, ROLES)
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """One network after ``step`` steps, from which a longer training goes on.
+
+    ``tensors``: all that training changes, by name; ``first_loss``: against which divergence is measured.
+    """
+
+    step: int
+    first_loss: float
+    tensors: dict[str, Tensor]
 
 
 class Trainer:
@@ -114,13 +130,28 @@ class Trainer:
         else:
             order, slots = np.asarray(data.batches)[None], [0] * len(ordered)
         self.order = torch.as_tensor(order, device=self.stack.device)
-        self.order_of = torch.tensor(slots, device=self.stack.device)
         self.steps, self.batch_size = self.order.shape[1:]
+        self._see(slots)
         self.inputs, self.targets = self.place(data.inputs, data.targets)
         self.evaluation = {
             split: self.place(*samples) for split, samples in data.evaluation.items()
         }
         self.probe = None if data.probe is None else self.place(*data.probe)
+
+    groups: tuple[int, ...] | None
+
+    def _see(self, slots: Sequence[int]) -> None:
+        """Take note of the places of members' batches in ``order``.
+
+        Neighbours with the same batches form a group, where its one large product costs less than theirs.
+        """
+        where = partial(torch.tensor, dtype=torch.long, device=self.stack.device)
+        self.order_of = self.seen = where(slots)
+        self.groups = None
+        if self.batch_size * self.architecture.input_dim * self.architecture.width >= SHARED:
+            runs = [(slot, len([*run])) for slot, run in groupby(slots)]
+            self.seen = where([slot for slot, _ in runs])
+            self.groups = tuple(length for _, length in runs)
 
     def place(self, inputs: np.ndarray, targets: np.ndarray) -> tuple[Tensor, Tensor]:
         """Inputs (N, d) and targets as values (N, C), on the stack's device."""
@@ -133,9 +164,11 @@ class Trainer:
 
     def advance(self) -> None:
         """One optimizer step for every member; no synchronisation with the host."""
-        batch = self.order[:, self.step].index_select(0, self.order_of)
-        f = self.stack.forward(self.inputs[batch], self.trace)
-        loss, chi = self.loss.value_and_chi(f, self.targets[batch])
+        batches = self.order[:, self.step]
+        mine = batches.index_select(0, self.order_of)
+        seen = mine if self.groups is None else batches.index_select(0, self.seen)
+        f = self.stack.forward(self.inputs[seen], self.trace, self.groups)
+        loss, chi = self.loss.value_and_chi(f, self.targets[mine])
         self.loss_sum += loss.mean(1)
         self.optimizer.step += 1
         self.stack.backward(chi, self.trace, self.optimizer.update)
@@ -146,14 +179,10 @@ class Trainer:
         loss = torch.zeros(self.stack.members, dtype=self.stack.dtype, device=self.stack.device)
         hits = torch.zeros_like(loss)
         for x, y in zip(torch.split(inputs, chunk), torch.split(targets, chunk), strict=True):
-            f = self.stack.forward(self.expand(x))
+            f = self.stack.forward(x)
             loss += self.loss.value_and_chi(f, y)[0].sum(1)
             hits += (f.argmax(-1) == y.argmax(-1)).sum(1)
         return loss / len(inputs), hits / len(inputs)
-
-    def expand(self, x: Tensor) -> Tensor:
-        """Samples (N, d) seen by every member: (members, N, d), without a copy."""
-        return x.expand(self.stack.members, *x.shape)
 
     def state(self) -> dict[str, Any]:
         """All that training changes, for a checkpoint."""
@@ -173,6 +202,21 @@ class Trainer:
         for mine, saved in zip(self._changing(), state["tensors"], strict=True):
             mine.copy_(saved)
 
+    def of_member(self, slot: int) -> dict[str, Tensor]:
+        """All of one member's numbers that training changes, by name, as views."""
+        return self.stack.of_member(slot) | self.optimizer.of_member(slot)
+
+    def go_on(self, states: Sequence[NetworkState]) -> None:
+        """Take each member, in the order of ``members``, from one step of an earlier training."""
+        (step,) = {state.step for state in states}
+        self.step = self.optimizer.step = step
+        for slot, member in enumerate(self.alive):
+            saved = states[member].tensors
+            # State of a role that another member trains is not used, and may be in one of the two only.
+            for name, mine in self.of_member(slot).items():
+                if name in saved:
+                    mine.copy_(saved[name])
+
     def _changing(self) -> list[Tensor]:
         return [self.loss_sum, *self.stack.changing(), *self.optimizer.tensors()]
 
@@ -183,7 +227,7 @@ class Trainer:
         index = torch.tensor(rest, dtype=torch.long, device=self.stack.device)
         self.stack.keep(rest)
         self.optimizer.keep(index)
-        self.order_of = self.order_of.index_select(0, index)
+        self._see([slot for m, slot in enumerate(self.order_of.tolist()) if m not in gone])
         self.loss_sum = self.loss_sum.index_select(0, index)
         self.alive = [self.alive[slot] for slot in rest]
         self.trace = Trace(self.stack, self.batch_size)

@@ -1,6 +1,17 @@
 """Where does the learned change of a two-layer block go (C9), and does the correction help (C11, C12)?"""
 
-from nfd.claims.rates import CORRECTED, drift_control, other_lines, transfer_findings
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from nfd.claims.rates import (
+    CORRECTED,
+    diverged_note,
+    drift_control,
+    other_lines,
+    transfer_findings,
+)
 from nfd.claims.rules import (
     NEGATIVE,
     POSITIVE,
@@ -8,7 +19,6 @@ from nfd.claims.rules import (
     Frames,
     Rule,
     above,
-    diverged,
     finding,
     gated,
     notes,
@@ -17,6 +27,7 @@ from nfd.claims.rules import (
     within,
 )
 from nfd.claims.two_layers import NO_ADVANTAGE, W2_ALONE, freezing_costs, w1_alone
+from nfd.evidence.table import pick
 
 # Exponents of feature changes: 0 and -1/2 are told apart, with finite-depth corrections allowed for.
 EXPONENT = 0.15
@@ -28,7 +39,9 @@ OF_ORDER_ONE = within(-EXPONENT, EXPONENT, "neither falls nor grows with depth")
 W1_TRANSFERS = within(-W1_DRIFT, W1_DRIFT, "the correction is what W1 needs")
 W2_STAYS = within(-W1_DRIFT, W1_DRIFT, "a layer that needs no correction does not drift")
 DEEPER_IS_BETTER = above(0.0, "deeper networks reach lower loss")
-HAS_ADVANTAGE = above(0.0, "lower loss than depth_mup", NO_ADVANTAGE)
+# One end for both verdicts, so that no interval lies in both and no advantage can be shown as well as one.
+HAS_ADVANTAGE = above(NO_ADVANTAGE, "an advantage over depth_mup worth having")
+ANY_ADVANTAGE = above(0.0, "better than depth_mup, by however little")
 
 
 def _change_over_depth(
@@ -65,7 +78,10 @@ def internal_collapse(frames: Frames) -> list[Finding]:
     both = (
         "the branch factor in the gradient gives L^-1/2 in either layer (docs/theory.md, section 2)"
     )
-    coherent = "weights that are reused add coherently over blocks; see the decoupled networks"
+    coherent = (
+        "what the change adds up to, which no version of the paper states; weights that are reused add "
+        "coherently over blocks, see the decoupled networks"
+    )
     series = "depth_mup"
     # What reaches the layer from below keeps its size: the statistic tells an exponent 0 from -1/2.
     inherited = _change_over_depth(
@@ -87,6 +103,9 @@ def internal_collapse(frames: Frames) -> list[Finding]:
         ),
         _change_over_depth(
             frames, "inherited_change_2", series, OF_ORDER_ONE, "inherited change, layer 2"
+        ),
+        _change_over_depth(
+            frames, "total_change_1", series, OF_ORDER_ONE, "own and inherited change, layer 1"
         ),
         _change_over_depth(
             frames, "stream_change_1", series, COLLAPSES, "stream change by layer 1", note=coherent
@@ -123,12 +142,12 @@ def correction_restores(frames: Frames) -> list[Finding]:
         frames, W1_TRANSFERS, "W1 trained alone: best learning rate over depth", decides=True
     )
     matters = freezing_costs(frames)
-    drift, regret = transfer_findings(frames, transfer, "depth", CORRECTED, decides=True)
+    drift, *listed = transfer_findings(frames, transfer, "depth", CORRECTED, decides=True)
     findings = [
         gated(own, [collapses]),
         gated(alone, [w2_alone]),
         gated(drift, [matters]),
-        regret,
+        *listed,
         collapses,
         w2_alone,
         matters,
@@ -138,7 +157,13 @@ def correction_restores(frames: Frames) -> list[Finding]:
             CORRECTED,
             OF_ORDER_ONE,
             "inherited change, layer 1",
-            note="with the own change it makes the total, which grows where this does",
+        ),
+        _change_over_depth(
+            frames,
+            "total_change_1",
+            CORRECTED,
+            OF_ORDER_ONE,
+            "own and inherited change, layer 1",
         ),
         _change_over_depth(
             frames,
@@ -148,6 +173,7 @@ def correction_restores(frames: Frames) -> list[Finding]:
             "stream change by layer 1",
             note="reused weights predict +1/2 (docs/theory.md, section 5)",
         ),
+        *_gradient_findings(frames),
     ]
     figure = "correction_exponent"
     frame = frames[figure]
@@ -165,58 +191,159 @@ def correction_restores(frames: Frames) -> list[Finding]:
                 absent="three depths",
             )
         )
-    return findings + other_lines(frames, figure, "depth")
+    # The same networks as in the figure of transfer, whose findings stand above.
+    return findings + other_lines(frames, figure, "depth", [(CORRECTED, "sgd")])
+
+
+def _gradient_findings(frames: Frames) -> list[Finding]:
+    """What the learned W1 does to the gradient's stream, with one backward copy of W2 and with a third."""
+    predicted = {
+        f"{CORRECTED}, decoupled": "+1/2, though forward and backward weights are independent",
+        "depth_mup, decoupled": "0",
+        f"{CORRECTED}, third copy": "0: another copy makes W1's gradient",
+        CORRECTED: "+1/2",
+    }
+    return [
+        _change_over_depth(
+            frames,
+            "gradient_change_1",
+            series,
+            OF_ORDER_ONE,
+            "change of the gradient by layer 1",
+            note=f"predicted {power} (docs/theory.md, section 5)",
+        )
+        for series, power in predicted.items()
+    ]
 
 
 def deeper_is_better(frames: Frames) -> list[Finding]:
     """Best losses against depth_mup's, and each one's gain from depth (C12)."""
-    figure = "deeper_is_better"
-    frame = frames[figure]
+    frame = frames["deeper_is_better"]
     matters = freezing_costs(frames)
-    findings = []
-    for series, decides in ((CORRECTED, True), ("complete_p", False)):
-        line = {"series": series, "optimizer": "sgd"}
-        row = pick_row(frame, "advantage", ("width", "depth"), **line)
-        if row is None and not decides:
-            continue
-        where = "" if row is None else f"at L = {row['depth']:g}"
-        lost = notes(diverged(frame, **line), diverged(frame, series="depth_mup", optimizer="sgd"))
-        best = finding(
-            frames,
-            figure,
-            row,
-            HAS_ADVANTAGE,
-            f"{series}: best training loss at the largest depth",
-            "log(depth_mup's best loss / its best loss), paired by seed",
-            decides=decides,
-            note=notes(where, lost),
-            absent=f"depth_mup and {series} at a common depth",
-        )
+    decided = [
+        gated(found, [matters])
+        for split in ("train", "test")
+        for found in [_advantage(frames, CORRECTED, split, decides=True)]
+    ]
+    findings = [
+        *decided,
+        matters,
+        _any_advantage(frames),
+        _accuracy(frames),
+        *(found for split in ("train", "test") for found in _earlier(frames, split)),
+        _mean_advantage(frames, CORRECTED),
+    ]
+    if len(pick(frame, "advantage", series="complete_p", optimizer="sgd")):
         findings += [
-            gated(best, [matters]) if decides else best,
-            finding(
-                frames,
-                figure,
-                pick_row(frame, "advantage_mean", ("width",), **line),
-                HAS_ADVANTAGE,
-                f"{series}: best training loss, mean over depths",
-                "log(depth_mup's best loss / its best loss), paired by seed",
-                absent=f"depth_mup and {series} at common depths",
-            ),
+            *(_advantage(frames, "complete_p", split) for split in ("train", "test")),
+            _mean_advantage(frames, "complete_p"),
         ]
-    findings.append(matters)
-    for series in (CORRECTED, "depth_mup"):
-        findings.append(
-            finding(
-                frames,
-                figure,
-                pick_row(
-                    frame, "train_loss_gain_depth_mean", ("width",), series=series, optimizer="sgd"
-                ),
-                DEEPER_IS_BETTER,
-                f"{series}: gain from depth",
-                "fraction of the best loss a doubling of depth removes, mean",
-                absent=f"two depths of {series}",
-            )
+    return findings + [
+        found for series in (CORRECTED, "depth_mup") for found in _gains(frames, series)
+    ]
+
+
+def _advantage(
+    frames: Frames,
+    series: str,
+    split: str,
+    *,
+    step: float | None = None,
+    rule: Rule = HAS_ADVANTAGE,
+    decides: bool = False,
+) -> Finding:
+    """The advantage at the largest depth, at one step or the last."""
+    frame = frames["deeper_is_better"]
+    quantity = {"train": "advantage", "test": "advantage_test"}[split]
+    line = {"series": series, "optimizer": "sgd"}
+    at = {} if step is None else {"step": step}
+    row = pick_row(frame, quantity, ("width", "step", "depth"), **line, **at)
+    where = "" if row is None else f"at L = {row['depth']:g}, step {row['step']:g}"
+    kind = {"train": "training", "test": "test"}[split]
+    name = f"{series}: best {kind} loss at the largest depth"
+    return finding(
+        frames,
+        "deeper_is_better",
+        row,
+        rule,
+        name if step is None else f"{name}, step {step:g}",
+        f"log(depth_mup's {kind} loss / its own), each at its own best rate, paired by seed",
+        decides=decides,
+        note=notes(
+            where,
+            _on_the_way(frame, quantity, line) if decides else "",
+            diverged_note(frame, **line),
+        ),
+        absent=f"depth_mup and {series} at a common depth with a usable optimum",
+    )
+
+
+def _on_the_way(frame: pd.DataFrame, quantity: str, line: Mapping[str, str]) -> str:
+    """How the advantage at the largest depth went with the length of training."""
+    rows = pick(frame, quantity, **line)
+    rows = rows[rows["depth"] == rows["depth"].max()].sort_values("step")
+    said = [f"{row['estimate']:.2g} at step {row['step']:g}" for _, row in rows.iterrows()]
+    return f"on the way {', '.join(said[:-1])}" if len(said) > 1 else ""
+
+
+def _earlier(frames: Frames, split: str) -> list[Finding]:
+    """The same advantage at the earlier steps that were read."""
+    rows = pick(frames["deeper_is_better"], "advantage", series=CORRECTED, optimizer="sgd")
+    steps = sorted(rows["step"].unique())[:-1]
+    return [_advantage(frames, CORRECTED, split, step=step) for step in steps]
+
+
+def _any_advantage(frames: Frames) -> Finding:
+    """Whether there is any advantage, however small."""
+    found = _advantage(frames, CORRECTED, "train", rule=ANY_ADVANTAGE)
+    return replace(found, observable=f"{CORRECTED}: any advantage in training loss")
+
+
+def _accuracy(frames: Frames) -> Finding:
+    frame = frames["deeper_is_better"]
+    line = {"series": CORRECTED, "optimizer": "sgd"}
+    return finding(
+        frames,
+        "deeper_is_better",
+        pick_row(frame, "advantage_accuracy", ("width", "step", "depth"), **line),
+        ANY_ADVANTAGE,
+        f"{CORRECTED}: test accuracy at the largest depth",
+        "its test accuracy - depth_mup's, each at its own best rate, paired by seed",
+        absent="test accuracies at a common depth with a usable optimum",
+    )
+
+
+def _mean_advantage(frames: Frames, series: str) -> Finding:
+    line = {"series": series, "optimizer": "sgd"}
+    return finding(
+        frames,
+        "deeper_is_better",
+        pick_row(frames["deeper_is_better"], "advantage_mean", ("width",), **line),
+        HAS_ADVANTAGE,
+        f"{series}: best training loss, mean over depths",
+        "log(depth_mup's best loss / its best loss), paired by seed",
+        absent=f"depth_mup and {series} at common depths",
+    )
+
+
+def _gains(frames: Frames, series: str) -> list[Finding]:
+    """What a doubling of depth gains one network, in both losses and in test accuracy."""
+    kinds = {
+        "train_loss_gain_depth_mean": ("gain from depth", "fraction of the best training loss"),
+        "test_loss_gain_depth_mean": ("gain from depth in test loss", "fraction of the test loss"),
+        "accuracy_gain_depth_mean": ("gain from depth in test accuracy", "test accuracy"),
+    }
+    frame = frames["deeper_is_better"]
+    line = {"series": series, "optimizer": "sgd"}
+    return [
+        finding(
+            frames,
+            "deeper_is_better",
+            pick_row(frame, quantity, ("width",), **line),
+            DEEPER_IS_BETTER,
+            f"{series}: {name}",
+            f"{what} that a doubling of depth {'adds' if 'accuracy' in quantity else 'removes'}, mean",
+            absent=f"two depths of {series}",
         )
-    return findings
+        for quantity, (name, what) in kinds.items()
+    ]

@@ -1,52 +1,67 @@
 """Error of finite networks against Neural Feature Dynamics and against the coupled limit (claim C3).
 
-The two limits are those of docs/theory.md, section 3. A mean over seeds is compared with the mean over the
-limit's seeds and the squared distance is debiased, so that a bias is what is left of the error when noise
-is taken away. Networks are read at their reading rate (:func:`nfd.evidence.selection.reading_rates`),
-against limits at the same rate.
+The limits are those of docs/theory.md, section 3. A mean over seeds is compared with the mean over the
+limit's seeds, and the squares of their distance are unbiased (:mod:`nfd.evidence.squares`): no noise floor,
+and negative about half of the time where there is no distance. Outputs of infinite depth are those of
+limit + b / L, fitted from FROM_DEPTH blocks on. Networks are read at their reading rate
+(:func:`nfd.evidence.selection.reading_rates`), against limits at the same rate.
 
 Quantities (:mod:`nfd.evidence.table` says how to read them)
 ------------------------------------------------------------
-limit_convergence (series 'standard to NFD', 'standard to coupled limit', 'decoupled to NFD'; errors are
-rms over probe samples and classes relative to the limit's rms output change; the last step, and step 0
-for fluctuation_over_width, there relative to the limit's output change at the last step)
-    bias_over_width, fluctuation_over_width    network  over width, depth: limit of the same depth
-    bias_over_depth, fluctuation_over_depth    network  over depth at the largest width: limit extrapolated
-                                            to infinite depth; bias_over_depth also for source limit
-    <each bias>_floor              network, limit  same rows: the value below which it is noise
-    <each>                         fit      log-log line over the window
-    <each>_slope                   fit      one row per series, depth and step
-    bias_at_infinite_depth         network, limit  one row per series: the two deepest extrapolated
-    squared_error_difference       fit      squared error to NFD minus that to the coupled limit
-    bias_over_depth_plateau, bias_over_depth_exponent           fit  c_inf and r of c_inf + c L^-r
+limit_convergence (errors are squares over probe samples and classes relative to the square of the limit's
+mean output change; the last step, and step 0 for fluctuation_over_width, there relative to the change at the
+last step; series of COMPARISONS)
+    error_square_over_width        network  over width, depth: limit of the same depth
+    fluctuation_over_width         network  over width, depth: rms over seeds, relative to that change
+    error_square_over_depth        network, limit  over depth at the largest width: limit of infinite depth
+    fluctuation_over_depth         network  the same of the fluctuation
+    error_square_at_infinite_depth network, limit  one row per series; for limits also 'NFD to itself' and
+                                            'coupled limit to itself', halves of the seeds of one
+    squared_error_difference       fit      squared error to NFD (or NFD, fresh copies) minus that to the
+                                            coupled limit
+    fluctuation_over_width, fluctuation_over_width_slope        fit  log-log line and its slope
     train_loss                     network (largest width), limit  over depth, step
+    train_loss                     fit      of limits, the curve loss + b / L at the last step
+    loss_at_infinite_depth         fit      that loss, one row per limit
+    loss_exponent                  fit      r of loss + b L^-r with r free, as -r
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from nfd.evidence.estimates import add_diverged, add_means, root
-from nfd.evidence.fits import extrapolation_weights, fit_plateau, line, loglog_slope, window
-from nfd.evidence.intervals import Interval, jackknife_interval, squared_distance
+from nfd.evidence.first_order import diminishing_ratio, first_order_weights, fit_first_order
+from nfd.evidence.fits import line, loglog_slope
+from nfd.evidence.intervals import jackknife_interval
 from nfd.evidence.selection import (
     at_reading_rate,
     check_once,
     each,
+    grid_values,
+    pick_last,
+    pick_metric,
     pick_networks,
     pick_runs,
     pick_vectors,
 )
-from nfd.evidence.table import NETWORK, Rows
+from nfd.evidence.squares import mean_square
+from nfd.evidence.table import LINE, NETWORK, Rows
+from nfd.network.couplings import COUPLINGS
 
 # (network's coupling, limit's coupling) -> series
 COMPARISONS = {
     ("standard", "decoupled"): "standard to NFD",
     ("standard", "standard"): "standard to coupled limit",
     ("decoupled", "decoupled"): "decoupled to NFD",
+    ("standard", "fresh"): "standard to NFD, fresh copies",
+    ("fresh", "fresh"): "fresh copies to NFD, fresh copies",
 }
+# Shallower networks are left out of extrapolations: there the next term, in 1/L^2, counts.
+FROM_DEPTH = 4
+CURVE_POINTS = 30
 
 
 def limit_convergence(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.DataFrame:
@@ -59,6 +74,7 @@ def limit_convergence(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd
     chosen = at_reading_rate(data)
     widest = chosen["width"] == pick_networks(chosen)["width"].max()
     add_means(rows, chosen[widest | (chosen["source"] == "limit")], "train_loss", "loss", "train")
+    _add_loss_over_depth(rows, chosen)
     vectors = pick_vectors(outputs, chosen)
     for network, part in each(vectors, *NETWORK, "learning_rate"):
         limits = part[part["source"] == "limit"]
@@ -71,8 +87,39 @@ def limit_convergence(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd
                 _add_over_width(rows, runs, couplings, depth)
         for couplings in COMPARISONS:
             _add_over_depth(rows, runs, couplings)
-        _add_nearer(rows, runs)
+        for coupling in ("decoupled", "fresh"):
+            _add_nearer(rows, runs, coupling)
+        for coupling in ("standard", "decoupled"):
+            _add_itself(rows, runs, coupling)
     return rows.frame()
+
+
+# ---------------------------------------------------------------------------------------------- losses
+
+
+def _add_loss_over_depth(rows: Rows, data: pd.DataFrame) -> None:
+    """How the loss of each limit goes to that of infinite depth; its depths share their noise, by seed."""
+    last = pick_last(pick_metric(data[data["source"] == "limit"], "loss", "train"))
+    for keys, part in each(last, *LINE, "width", "step"):
+        (depths,), values = grid_values(part, "depth")
+        values = values[np.isfinite(values).all(axis=1)]
+        if len(values) < 2 or len(depths) < 3:
+            continue
+        columns = {"source": "fit", "split": "train", "width": keys["width"], "step": keys["step"]}
+        network, seeds = {name: keys[name] for name in LINE}, len(values)
+        fit = fit_first_order(depths, values)
+        rows.add("loss_at_infinite_depth", network, fit.part(0), seeds, **columns)
+        shown = np.geomspace(depths.min(), depths.max(), CURVE_POINTS)
+        curve = fit.estimate[0] + fit.estimate[1] / shown
+        rows.add("train_loss", network, curve, seeds, depth=shown, **columns)
+        if np.allclose(np.diff(np.log2(depths)), 1):
+            # With doublings each gain is 2^-r of the one before.
+            with np.errstate(invalid="ignore", divide="ignore"):
+                exponent = diminishing_ratio(depths, values).map(np.log2)
+            rows.add("loss_exponent", network, exponent, seeds, **columns)
+
+
+# --------------------------------------------------------------------------------------------- outputs
 
 
 class _Outputs:
@@ -130,222 +177,158 @@ class _Outputs:
             source, coupling, 0, shapes
         )
 
+    def at_infinite_depth(self, source: str, coupling: str) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs of the largest size extrapolated to infinite depth, (seeds, entries), and their change.
 
-def _power(change: np.ndarray) -> float:
-    """Mean square of a limit's output change (seeds, entries), averaged over its seeds first."""
-    return float((change.mean(axis=0) ** 2).mean())
+        No seeds where there are fewer than two depths.
+        """
+        size = self.widest if source == "network" else self.particles
+        depths = self.depths(source, coupling, size)
+        depths = depths[depths >= FROM_DEPTH]
+        if len(depths) < 2:
+            return np.empty((0, 0)), np.empty((0, 0))
+        shapes = [(size, int(depth)) for depth in depths]
+        weights = first_order_weights(depths)[0]
+        last = np.tensordot(self.sample(source, coupling, self.last, shapes), weights, (1, 0))
+        return last, np.tensordot(self.change(source, coupling, shapes), weights, (1, 0))
 
 
 def _add_over_width(rows: Rows, runs: _Outputs, couplings: tuple[str, str], depth: int) -> None:
-    """Bias and fluctuation over width against the limit of the same depth."""
+    """Error and fluctuation over width against the limit of the same depth."""
     network, limit = couplings
     widths = runs.widths(network, depth)
     target_shape = [(runs.particles, int(depth))]
     target = runs.sample("limit", limit, runs.last, target_shape)[:, 0]
-    if len(widths) < 2 or len(target) < 1:
+    if len(widths) < 2 or len(target) < 2:
         return
     shapes = [(int(width), int(depth)) for width in widths]
     sample = runs.sample("network", network, runs.last, shapes)
     start = runs.sample("network", network, 0, shapes)
     if len(sample) < 2:
         return
-    scale = _power(runs.change("limit", limit, target_shape)[:, 0])
+    scale = mean_square(runs.change("limit", limit, target_shape)[:, 0])
     columns = {
         "series": COMPARISONS[couplings],
         "coupling": network,
         "depth": depth,
         "split": "probe",
-        "step": runs.last,
     }
 
-    def bias(networks: np.ndarray, limits: np.ndarray) -> np.ndarray:
-        return squared_distance(networks, limits[:, None]) / scale
+    def error(networks: np.ndarray, limits: np.ndarray) -> np.ndarray:
+        square: np.ndarray = mean_square(networks, limits[:, None]) / scale
+        return square
 
-    def spread(networks: np.ndarray) -> np.ndarray:
-        return networks.var(axis=0, ddof=1).mean(axis=-1) / scale
+    found = jackknife_interval(error, sample, target)
+    shown = {**columns, "width": widths, "source": "network"}
+    rows.add("error_square_over_width", runs.keys, found, len(sample), step=runs.last, **shown)
 
-    found = jackknife_interval(bias, sample, target)
-    _add_error(rows, "bias_over_width", runs.keys, widths, found, len(sample), "width", columns)
-    kept = window(root(found.estimate), _floor(found))
-    _add_loglog(
-        rows, "bias_over_width", runs.keys, "width", widths, kept, bias, (sample, target), columns
-    )
-    everything = np.ones(len(widths), bool)
+    def fluctuation(networks: np.ndarray) -> np.ndarray:
+        spread: np.ndarray = np.sqrt(networks.var(axis=0, ddof=1).mean(axis=-1) / scale)
+        return spread
+
     for step, values in ((runs.last, sample), (0, start)):
-        columns = {**columns, "step": step}
-        found = jackknife_interval(spread, values).map(root)
-        shown = {**columns, "width": widths, "source": "network"}
-        rows.add("fluctuation_over_width", runs.keys, found, len(values), **shown)
-        _add_loglog(
-            rows,
-            "fluctuation_over_width",
-            runs.keys,
-            "width",
-            widths,
-            everything,
-            spread,
-            (values,),
-            columns,
-        )
+        spread = jackknife_interval(fluctuation, values)
+        rows.add("fluctuation_over_width", runs.keys, spread, len(values), step=step, **shown)
+        _add_slope(rows, runs.keys, widths, fluctuation, values, {**columns, "step": step})
 
 
-def _floor(squared: Interval) -> np.ndarray:
-    """The error that the interval of the squared error cannot tell from zero."""
-    return np.sqrt((squared.high - squared.low) / 2)
-
-
-def _add_error(
+def _add_slope(
     rows: Rows,
-    quantity: str,
-    keys: Mapping[str, object],
-    sizes: np.ndarray,
-    squared: Interval,
-    seeds: int,
-    axis: str,
-    columns: Mapping[str, object],
-    source: str = "network",
+    keys: dict[str, object],
+    widths: np.ndarray,
+    spread: Callable[[np.ndarray], np.ndarray],
+    sample: np.ndarray,
+    columns: dict[str, Any],
 ) -> None:
-    """The root of a squared error over ``axis``, and the floor below which it is noise."""
-    shown = {**columns, axis: sizes, "source": source}
-    rows.add(quantity, keys, squared.map(root), seeds, **shown)
-    rows.add(f"{quantity}_floor", keys, _floor(squared), seeds, **shown)
-
-
-def _add_loglog(
-    rows: Rows,
-    quantity: str,
-    keys: Mapping[str, object],
-    axis: str,
-    sizes: np.ndarray,
-    kept: np.ndarray,
-    squares: Callable[..., np.ndarray],
-    groups: Sequence[np.ndarray],
-    columns: Mapping[str, object],
-) -> None:
-    """Slope of the root of ``squares(*groups)`` over the ``kept`` sizes, and its line there."""
-    if kept.sum() < 3:
+    """Exponent of a fluctuation in the width, and its line."""
+    if len(widths) < 3:
         return
-    x = np.asarray(sizes, float)[kept]
-
-    def slope(*samples: np.ndarray) -> np.ndarray:
-        return loglog_slope(x, root(squares(*samples))[None, kept])[0]
-
-    fitted = {**columns, "source": "fit"}
-    seeds = len(groups[0])
-    rows.add(f"{quantity}_slope", keys, jackknife_interval(slope, *groups), seeds, **fitted)
-    y = np.log(root(squares(*groups))[kept])
-    gradient, intercept = line(np.log(x), y[None])
-    rows.add(quantity, keys, np.exp(intercept + gradient * np.log(x)), seeds, **{**fitted, axis: x})
-
-
-def _extrapolated(
-    runs: _Outputs, source: str, coupling: str, width: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outputs extrapolated to infinite depth, (seeds, entries), their change, and the depths used.
-
-    No seeds where there are fewer than two depths.
-    """
-    depths = runs.depths(source, coupling, width)
-    if len(depths) < 2:
-        return np.empty((0, 0)), np.empty((0, 0)), depths
-    pair = [(width, int(depth)) for depth in depths[-2:]]
-    weights = extrapolation_weights(depths[-2:].astype(float))
-    last = np.tensordot(runs.sample(source, coupling, runs.last, pair), weights, (1, 0))
-    change = np.tensordot(runs.change(source, coupling, pair), weights, (1, 0))
-    return last, change, depths
+    fitted, x = {**columns, "source": "fit"}, widths.astype(float)
+    slope = jackknife_interval(lambda s: loglog_slope(x, spread(s)[None])[0], sample)
+    rows.add("fluctuation_over_width_slope", keys, slope, len(sample), **fitted)
+    gradient, intercept = line(np.log(x), np.log(spread(sample))[None])
+    curve = np.exp(intercept + gradient * np.log(x))
+    rows.add("fluctuation_over_width", keys, curve, len(sample), width=x, **fitted)
 
 
 def _add_over_depth(rows: Rows, runs: _Outputs, couplings: tuple[str, str]) -> None:
-    """Errors over depth against the limit extrapolated to infinite depth."""
+    """Errors over depth, and of infinite depth, against the limit of infinite depth."""
     network, limit = couplings
-    target, change, _ = _extrapolated(runs, "limit", limit, runs.particles)
-    if not len(target):
+    target, change = runs.at_infinite_depth("limit", limit)
+    if len(target) < 2:
         return
-    scale = _power(change)
+    scale = mean_square(change)
 
-    def bias(sample: np.ndarray, limits: np.ndarray) -> np.ndarray:
-        return squared_distance(sample, limits[:, None]) / scale
+    def error(sample: np.ndarray, limits: np.ndarray) -> np.ndarray:
+        square: np.ndarray = mean_square(sample, limits[:, None]) / scale
+        return square
 
     for source, width in (("network", runs.widest), ("limit", runs.particles)):
+        if source == "limit" and network == limit:
+            continue  # a limit's distance to its own extrapolation is zero by construction
         columns = {
             "series": COMPARISONS[couplings],
             "coupling": network,
             "split": "probe",
             "step": runs.last,
             "width": width,
+            "source": source,
         }
-        last, _, depths = _extrapolated(runs, source, network, width)
-        # A limit's distance to its own extrapolation is zero by construction.
-        if last is not None and len(last) >= 2 and (source == "network" or network != limit):
-            found = jackknife_interval(bias, last[:, None], target).map(root)
-            shown = {**columns, "source": source}
-            rows.add("bias_at_infinite_depth", runs.keys, found, len(last), **shown)
-        if source == "limit":
-            # The two deepest gave the extrapolation: their distance to it is not a measurement.
-            depths = depths[:-2]
+        last, _ = runs.at_infinite_depth(source, network)
+        if len(last) >= 2:
+            found = jackknife_interval(error, last[:, None], target)
+            rows.add("error_square_at_infinite_depth", runs.keys, found, len(last), **columns)
+        depths = runs.depths(source, network, width)
         shapes = [(width, int(depth)) for depth in depths]
         sample = runs.sample(source, network, runs.last, shapes) if shapes else np.empty((0,))
-        if len(sample) >= 2:
-            _add_depth_errors(rows, runs.keys, depths, bias, (sample, target), source, columns)
-            if source == "network":
-                noise = np.sqrt(sample.var(axis=0, ddof=1).mean(axis=-1) / scale)
-                shown = {**columns, "source": source, "depth": depths}
-                rows.add("fluctuation_over_depth", runs.keys, noise, len(sample), **shown)
+        if len(sample) < 2:
+            continue
+        found = jackknife_interval(error, sample, target)
+        shown = {**columns, "depth": depths}
+        rows.add("error_square_over_depth", runs.keys, found, len(sample), **shown)
+        if source == "network":
+            noise = root(sample.var(axis=0, ddof=1).mean(axis=-1) / scale)
+            rows.add("fluctuation_over_depth", runs.keys, noise, len(sample), **shown)
 
 
-def _add_depth_errors(
-    rows: Rows,
-    keys: dict[str, object],
-    depths: np.ndarray,
-    bias: Callable[..., np.ndarray],
-    groups: tuple[np.ndarray, np.ndarray],
-    source: str,
-    columns: dict[str, object],
-) -> None:
-    """Bias at each depth; for networks also its slope above the noise floor and its plateau."""
-    quantity, seeds = "bias_over_depth", len(groups[0])
-    found = jackknife_interval(bias, *groups)
-    _add_error(rows, quantity, keys, depths, found, seeds, "depth", columns, source)
-    if source == "limit":
-        return
-    kept = window(root(found.estimate), _floor(found))
-    _add_loglog(rows, quantity, keys, "depth", depths, kept, bias, groups, columns)
-    sizes = depths.astype(float)
-
-    def plateau(*samples: np.ndarray) -> np.ndarray:
-        return fit_plateau(sizes, root(bias(*samples))[None])[0]
-
-    fit = jackknife_interval(plateau, *groups)
-    if np.isfinite(fit.estimate).all():
-        for index, name in ((0, "plateau"), (2, "exponent")):
-            rows.add(f"{quantity}_{name}", keys, fit.part(index), seeds, **columns, source="fit")
-
-
-def _add_nearer(rows: Rows, runs: _Outputs) -> None:
-    """Squared error to NFD minus squared error to the coupled limit, both at infinite depth.
+def _add_nearer(rows: Rows, runs: _Outputs, coupling: str) -> None:
+    """Squared error to one kind of NFD minus that to the coupled limit, both at infinite depth.
 
     Of the widest standard networks; both relative to the coupled limit's output change. Positive: the
     networks are nearer to the coupled limit.
     """
-    networks, _, _ = _extrapolated(runs, "network", "standard", runs.widest)
-    nfd, _, _ = _extrapolated(runs, "limit", "decoupled", runs.particles)
-    coupled, change, _ = _extrapolated(runs, "limit", "standard", runs.particles)
-    if not all(len(sample) for sample in (networks, nfd, coupled)):
+    networks, _ = runs.at_infinite_depth("network", "standard")
+    nfd, _ = runs.at_infinite_depth("limit", coupling)
+    coupled, change = runs.at_infinite_depth("limit", "standard")
+    if min(map(len, (networks, nfd, coupled))) < 2:
         return
-    scale = _power(change)
+    scale = mean_square(change)
 
     def nearer(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return (squared_distance(a, b) - squared_distance(a, c)) / scale
+        difference: np.ndarray = (mean_square(a, b) - mean_square(a, c)) / scale
+        return difference
 
     found = jackknife_interval(nearer, networks, nfd, coupled)
-    columns = {"series": "NFD minus coupled limit", "coupling": "standard", "split": "probe"}
+    series = f"{COUPLINGS[coupling].limit_name} minus coupled limit"
+    columns = {"series": series, "coupling": "standard", "split": "probe", "source": "fit"}
     sizes = {"width": runs.widest, "step": runs.last}
-    rows.add(
-        "squared_error_difference",
-        runs.keys,
-        found,
-        len(networks),
-        **columns,
-        **sizes,
-        source="fit",
-    )
+    seeds = len(networks)
+    rows.add("squared_error_difference", runs.keys, found, seeds, **columns, **sizes)
+
+
+def _add_itself(rows: Rows, runs: _Outputs, coupling: str) -> None:
+    """A limit against itself: one half of its seeds against the other, where no distance can be."""
+    last, change = runs.at_infinite_depth("limit", coupling)
+    halves = last[::2], last[1::2]
+    if min(map(len, halves)) < 2:
+        return
+    scale = mean_square(change)
+    found = jackknife_interval(lambda a, b: mean_square(a, b) / scale, *halves)
+    columns = {
+        "series": f"{COUPLINGS[coupling].limit_name} to itself",
+        "coupling": coupling,
+        "split": "probe",
+        "source": "limit",
+    }
+    sizes = {"width": runs.particles, "step": runs.last}
+    rows.add("error_square_at_infinite_depth", runs.keys, found, len(last), **columns, **sizes)

@@ -13,104 +13,103 @@ from nfd.drawing.lines import (
     dotted_limit_entries,
     draw_line,
     draw_measured_and_fit,
-    floor_entries,
     limit_entries,
     network_entries,
     ramp_entries,
+    reference_line,
 )
-from nfd.drawing.names import decimals, interval_text
+from nfd.drawing.names import LIMIT_NAMES
 from nfd.drawing.page import Panel, Row
-from nfd.drawing.panels import add_note, dots, steps_panel
-from nfd.drawing.style import FAINT, INK, Ramp, colour_of, mark_of, ramp_of
+from nfd.drawing.panels import dots, steps_panel
+from nfd.drawing.style import INK, Mark, Ramp, colour_of, mark_of, ramp_of
 from nfd.evidence.table import pick, pick_measured, usable
 
 
 def limit_convergence(table: pd.DataFrame) -> list[Row]:
     """Finite networks against NFD and against the coupled limit (claim C3)."""
-    depth = ramp_of(pick_measured(table, "bias_over_width"), "depth")
-    to_nfd = table[table["series"].isin(("standard to NFD", "decoupled to NFD"))]
-    to_coupled = table[table["series"] == "standard to coupled limit"]
-    bias = partial(_bias_panel, label="error against the limit")
-    noise = partial(_fluctuation_panel, label="fluctuation over seeds")
+    errors = pick(table, "error_square_over_width")
+    depth = ramp_of(errors, "depth")
+    over_depth = pd.concat(
+        pick(table, f"error_square_{where}") for where in ("over_depth", "at_infinite_depth")
+    )
+    noise = usable(pick(table, "fluctuation_over_width", series="standard to NFD"))
     losses = pick_measured(table, "train_loss")
     ramp = ramp_of(losses, "depth")
     return [
         Row(
             [
-                Panel(
-                    "against NFD", _errors(to_nfd, "width"), partial(bias, x="width", ramp=depth)
-                ),
+                Panel("against NFD", _against(errors, NFD), partial(_over_width_panel, ramp=depth)),
                 Panel(
                     "against the coupled limit",
-                    _errors(to_coupled, "width"),
-                    partial(bias, x="width", ramp=depth),
+                    _against(errors, COUPLED),
+                    partial(_over_width_panel, ramp=depth),
                 ),
-                Panel(
-                    "fluctuation (hollow: step 0)",
-                    usable(pick(to_nfd, "fluctuation_over_width")),
-                    partial(noise, x="width", ramp=depth),
-                ),
+                Panel("fluctuation (hollow: step 0)", noise, partial(_noise_panel, ramp=depth)),
             ],
-            [*ramp_entries(depth, "depth"), *coupling_entries(table), *floor_entries(table)],
-            share_y=True,
+            [*ramp_entries(depth, "depth"), *coupling_entries(errors)],
         ),
         Row(
             [
-                Panel("against NFD, L → ∞", _errors(to_nfd, "depth"), partial(bias, x="depth")),
+                Panel("against NFD, L → ∞", _against(over_depth, NFD), _over_depth_panel),
+                Panel("against NFD, fresh copies", _against(over_depth, FRESH), _over_depth_panel),
                 Panel(
-                    "against the coupled limit, L → ∞",
-                    _errors(to_coupled, "depth"),
-                    partial(bias, x="depth"),
-                ),
-                Panel(
-                    "fluctuation, widest networks",
-                    pick_measured(to_nfd, "fluctuation_over_depth"),
-                    partial(noise, x="depth"),
+                    "against the coupled limit", _against(over_depth, COUPLED), _over_depth_panel
                 ),
             ],
-            [*network_entries(to_nfd), *limit_entries(pick_measured(table, "bias_over_depth"))],
+            [*network_entries(over_depth), *limit_entries(over_depth)],
             share_y=True,
         ),
-        Row(_distances(table)),
+        Row(_distances(table), height=2.9),
         Row(
-            _limit_losses(losses, ramp),
+            _limit_losses(table, losses, ramp),
             [*ramp_entries(ramp, "depth"), *dotted_limit_entries(losses)],
         ),
     ]
 
 
-COMPARED = {  # series -> as printed
+NFD, FRESH, COUPLED = "NFD", "NFD, fresh copies", "coupled limit"
+DISTANCES = {  # series -> as printed
     "standard to NFD": "standard → NFD",
+    "standard to NFD, fresh copies": "standard → NFD, fresh copies",
     "standard to coupled limit": "standard → coupled limit",
     "decoupled to NFD": "decoupled → NFD",
+    "NFD to itself": "NFD → NFD, other seeds",
+    "coupled limit to itself": "coupled limit → itself, other seeds",
 }
+THRESHOLD = 0.01  # squared error that counts as converged, as in verdict.py
+
+
+def _against(table: pd.DataFrame, limit: str) -> pd.DataFrame:
+    return table[table["series"].str.endswith(f" to {limit}")]
 
 
 def _distances(table: pd.DataFrame) -> list[Panel]:
-    """In numbers: which limit is nearer, where the error levels off, and how fast it falls."""
+    """In numbers: distances at infinite depth, which limit is nearer, and how fast things fall."""
+    apart = pick(table, "error_square_at_infinite_depth")
+    apart = apart.assign(quantity=apart["series"])
     nearer = pick(table, "squared_error_difference")
-    levels = pick(table, "bias_over_depth_plateau")
-    levels = levels.assign(quantity=levels["series"])
-    over_depth = pick(table, "bias_over_depth_slope")
-    over_depth = over_depth.assign(quantity=over_depth["series"])
+    nearer = nearer.assign(quantity=nearer["series"])
+    loss = pick(table, "loss_exponent")
+    loss = loss.assign(quantity=loss["coupling"].map(LIMIT_NAMES))
     over_width = pick(table, "fluctuation_over_width_slope", series="standard to NFD", step=0)
     over_width = over_width[over_width["depth"] == over_width["depth"].max()]
     over_width = over_width.assign(quantity=over_width["depth"].map("L = {:g}".format))
-    distances = {"squared_error_difference": "squared error at L → ∞,\nNFD − coupled limit"}
-    distances |= {series: f"error levels off,\n{name}" for series, name in COMPARED.items()}
-    rates = {series: f"error over L,\n{name}" for series, name in COMPARED.items()}
+    minus = {
+        f"{limit} minus coupled limit": f"{limit}\nminus coupled limit" for limit in (NFD, FRESH)
+    }
+    rates = {name: f"loss over L,\n{name}" for name in LIMIT_NAMES.values()}
     rates |= {depth: f"fluctuation over n,\n{depth}" for depth in over_width["quantity"]}
     return [
         dots(
-            "distance from the limits",
-            pd.concat([nearer, levels]),
-            "relative to the output change",
-            distances,
-            (0.0,),
+            "squared distances, L → ∞",
+            pd.concat([apart, nearer]),
+            "relative to the squared output change",
+            {**DISTANCES, **minus},
+            (0.0, THRESHOLD),
         ),
         dots(
             "exponents (hollow: step 0)",
-            pd.concat([over_depth, over_width]),
+            pd.concat([loss, over_width]),
             "exponent",
             rates,
             (-1.0, -0.5),
@@ -118,97 +117,78 @@ def _distances(table: pd.DataFrame) -> list[Panel]:
     ]
 
 
-def _errors(table: pd.DataFrame, size: str) -> pd.DataFrame:
-    names = [f"bias_over_{size}", f"bias_over_{size}_floor", f"bias_over_{size}_slope"]
-    if size == "depth":
-        names.append("bias_at_infinite_depth")
-    return table[table["quantity"].isin(names)]
+def _over_width_panel(axes: Axes, table: pd.DataFrame, ramp: Ramp) -> None:
+    """Squared errors over the width, coloured by depth."""
+    log_y(axes, "squared error")
+    size_axis(axes, "width", table["width"])
+    for (_, depth), points in table.groupby(["series", "depth"]):
+        mark = replace(mark_of(points.iloc[0]), marker="o", colour=ramp.get(depth, INK))
+        draw_line(axes, points, "width", mark)
+    reference_line(axes, THRESHOLD)
 
 
-def _bias_panel(
-    axes: Axes, table: pd.DataFrame, label: str, x: str, ramp: Ramp | None = None
-) -> None:
-    """Errors over a size with their fits and noise floors; colour by depth if there is a ramp."""
-    log_y(axes, label)
-    quantity = f"bias_over_{x}"
-    size_axis(axes, x, table.loc[table["source"] != "fit", x])
-    networks = pick(table, quantity)
-    by = ["series", "depth"] if ramp else ["series"]
-    for _, points in networks[networks["source"] != "limit"].groupby(by):
-        first = points.iloc[0]
-        colour = ramp.get(first["depth"], INK) if ramp else colour_of(first)
-        mark = replace(mark_of(first), marker="o", colour=colour)
-        draw_measured_and_fit(axes, points, x, mark)
-    for _, points in pick(table, quantity, source="limit").groupby("series"):
-        draw_line(axes, points, x, replace(mark_of(points.iloc[0]), colour=INK))
-    floors = usable(pick(table, f"{quantity}_floor"))
-    for keys, points in floors.groupby([*by, "source"]):
-        colour = ramp.get(keys[1], FAINT) if ramp else FAINT
-        points = points.sort_values(x)
-        axes.plot(
-            points[x], points["estimate"], color=colour, linestyle=":", linewidth=0.8, alpha=0.7
-        )
-    if x == "depth":
-        _infinite_depth(axes, usable(pick(table, "bias_at_infinite_depth")), networks[x].max())
-    add_note(axes, _slopes_note(table, f"{quantity}_slope"))
+def _over_depth_panel(axes: Axes, table: pd.DataFrame) -> None:
+    """Squared errors over the depth, of networks and of the other limit, and at infinite depth."""
+    log_y(axes, "squared error, L → ∞")
+    finite = pick(table, "error_square_over_depth")
+    networks = finite[finite["source"] == "network"]
+    size_axis(axes, "depth", networks["depth"])
+    for _, points in finite.groupby(["series", "source"]):
+        draw_line(axes, points, "depth", _mark(points.iloc[0]))
+    _infinite_depth(axes, pick(table, "error_square_at_infinite_depth"), networks["depth"].max())
+    reference_line(axes, THRESHOLD)
+
+
+def _mark(row: pd.Series) -> Mark:
+    """Limits are black, networks in their own colour."""
+    colour = INK if row["source"] == "limit" else colour_of(row)
+    return replace(mark_of(row), colour=colour)
 
 
 def _infinite_depth(axes: Axes, table: pd.DataFrame, deepest: float) -> None:
     """Errors extrapolated to infinite depth, at an extra tick right of the deepest network."""
+    table = usable(table)
     if table.empty or np.isnan(deepest):
         return
     place = 3 * deepest
     for _, point in table.groupby(["series", "source"]):
-        row = point.iloc[0]
-        colour = INK if row["source"] == "limit" else colour_of(row)
-        mark = replace(mark_of(row), colour=colour, filled=row["coupling"] == "standard")
+        mark = replace(_mark(point.iloc[0]), filled=point["coupling"].iloc[0] == "standard")
         draw_line(axes, point.assign(depth=place), "depth", mark)
     depths, formatter = axes.xaxis.get_major_locator()(), axes.xaxis.get_major_formatter()
     fix_ticks(axes, "x", [*depths, place], [*formatter.format_ticks(list(depths)), "∞"])
     axes.set_xlim(right=place * 1.4)
 
 
-def _slopes_note(table: pd.DataFrame, quantity: str) -> str:
-    """The fitted slopes of a panel with few of them; of many, their range."""
-    rows = usable(pick(table, quantity, source="fit"))
-    if rows.empty:
-        return ""
-    if len(rows) == 1:
-        return f"slope {interval_text(rows.iloc[0])}"
-    return f"slopes {decimals(rows['estimate'].min())} to {decimals(rows['estimate'].max())}"
+def _noise_panel(axes: Axes, table: pd.DataFrame, ramp: Ramp) -> None:
+    """What single networks differ by, with its fits over the width."""
+    log_y(axes, "fluctuation over seeds")
+    size_axis(axes, "width", table["width"])
+    for (_, step, depth), points in table.groupby(["series", "step", "depth"]):
+        mark = mark_of(points.iloc[0])
+        colour = ramp.get(depth, INK)
+        draw_measured_and_fit(axes, points, "width", replace(mark, colour=colour, filled=step > 0))
 
 
-def _fluctuation_panel(
-    axes: Axes, table: pd.DataFrame, label: str, x: str, ramp: Ramp | None = None
-) -> None:
-    """What single networks differ by; with a ramp coloured by depth, with fits over the width."""
-    log_y(axes, label)
-    size_axis(axes, x, table[x])
-    by = ["series", "step", "depth"] if ramp else ["series", "step"]
-    for _, points in table.groupby(by):
-        first = points.iloc[0]
-        colour = ramp.get(first["depth"], INK) if ramp else colour_of(first)
-        mark = replace(mark_of(first), colour=colour, filled=first["step"] > 0)
-        draw_measured_and_fit(axes, points, x, mark)
-
-
-def _limit_losses(losses: pd.DataFrame, ramp: Ramp) -> list[Panel]:
+def _limit_losses(table: pd.DataFrame, losses: pd.DataFrame, ramp: Ramp) -> list[Panel]:
     """Training curves beside those of the limit, and the last losses over depth."""
     draw = partial(steps_panel, label="training loss", size="depth", ramp=ramp)
     last = losses[losses["step"] == losses["step"].max()]
+    fits = pick(table, "train_loss", source="fit")
     return [
         Panel("decoupled networks and NFD", losses[losses["coupling"] == "decoupled"], draw),
         Panel(
             "standard networks and coupled limit", losses[losses["coupling"] == "standard"], draw
         ),
-        Panel("after the last step", last, _last_losses_panel),
+        Panel("after the last step, limits with fit", pd.concat([last, fits]), _last_losses_panel),
     ]
 
 
 def _last_losses_panel(axes: Axes, table: pd.DataFrame) -> None:
     log_y(axes, "training loss")
-    size_axis(axes, "depth", table["depth"])
-    for _, points in table.groupby(["coupling", "source"]):
-        first = points.iloc[0]
-        colour = INK if first["source"] == "limit" else colour_of(first)
-        draw_line(axes, points, "depth", replace(mark_of(first), colour=colour))
+    size_axis(axes, "depth", table.loc[table["source"] != "fit", "depth"])
+    for _, points in table[table["source"] == "network"].groupby("coupling"):
+        draw_line(axes, points, "depth", _mark(points.iloc[0]))
+    for _, points in table[table["source"] != "network"].groupby("coupling"):
+        limit = points[points["source"] == "limit"]
+        if len(limit):
+            draw_measured_and_fit(axes, points, "depth", _mark(limit.iloc[0]))

@@ -10,6 +10,19 @@ FAMILY = Family(
             "Independent backward weights: does training look the same?",
             ("gia_restoration",),
             outputs=True,
+            batch=True,
+        ),
+        Figure(
+            "response_by_layer",
+            "One small step: which layer answers differently, and at which T",
+            (
+                "response_by_layer",
+                "response_at_small_horizon",
+                "response_at_large_horizon",
+                "response_of_tanh",
+            ),
+            outputs=True,
+            batch=True,
         ),
     ),
     (
@@ -18,7 +31,7 @@ FAMILY = Family(
             "gia-restored",
             "Standard and decoupled training agree as depth grows under depth_mup, not for mup with or "
             "without skips.",
-            ("gia_restoration",),
+            ("gia_restoration", "response_by_layer"),
         ),
     ),
 )

@@ -1,17 +1,23 @@
 """Does training look the same with independent backward weights (C4)?
 
-Both methods approach the same labels, so that any gap falls with steps whatever depth does, and a verdict
-read at one step is one on the horizon. The gap is therefore read after the first step and after the last, and
-the claim has a verdict where both readings have the same.
+Both methods approach the same labels, so that any gap falls with steps in the end whatever depth does. The
+gap is therefore read early, where both still differ in state: after the first step, and where half of the
+fall of the training loss is behind the standard networks, which compares networks at equal progress and
+not at equal steps or rates. The claim has a verdict where both readings have the same. The last step is
+listed.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import pandas as pd
 
 from nfd.claims.rules import (
     INCONCLUSIVE,
+    NEGATIVE,
     POSITIVE,
     Finding,
     Frames,
+    Rule,
     above,
     below,
     diverged,
@@ -21,57 +27,117 @@ from nfd.claims.rules import (
     pick_row,
     within,
 )
+from nfd.evidence.table import pick
 
-# Relative output or loss gap that counts as agreement: a tenth of what training changed. The closed form for
-# one sample and a small first step gives a gap of 0.2 (ReLU, T = 1), twice as much.
+# Relative gap that counts as agreement: a tenth of what training changed, C3's threshold too. Outputs are
+# judged in squares. One sample and a small first step give a gap of 0.2 (ReLU, T = 1), twice as much.
 GAP = 0.1
-GAP_VANISHES = below(GAP, "no gap to speak of is left at large depth")
+GAP_VANISHES = below(GAP**2, "no gap to speak of is left at large depth")
+GAP_REMAINS = above(GAP**2, "a gap is left at large depth")
+NO_GAP = within(-(GAP**2), GAP**2, "no gap")
+GAP_AT_FINITE_DEPTH = above(GAP**2, "the assumption fails at finite depth")
 LOSS_GAP_VANISHES = within(-GAP, GAP, "no loss gap to speak of is left at large depth")
-GAP_REMAINS = above(GAP, "a gap is left at the largest depth")
+SAME_RESPONSE = within(0.9, 1.1, "the outputs answer to the layer as with independent weights")
+RESPONSES = {
+    "input": "the input layer",
+    "hidden_2": "the hidden layers",
+    "output": "the output layer",
+}
+
+FIGURE, LAYERS = "gia_restoration", "response_by_layer"
+PLAIN = "depth_mup"
+OUTPUT_ONLY = "depth_mup, trained: output"
+NO_SKIP = "mup, no skip"
+FITTED = "c in (mean gap / mean change)^2 = c + b / L"
+ABSENT = "three depths with both couplings and outputs"
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """When a gap is read: ``quantity`` of the evidence and, where it has several, its ``step``."""
+
+    name: str
+    quantity: str
+    step: float | None = None
+
+    def row(self, frame: pd.DataFrame, series: str) -> pd.Series | None:
+        at = {} if self.step is None else {"step": self.step}
+        line = {"series": series, "optimizer": "sgd", **at}
+        return pick_row(frame, f"{self.quantity}_plateau", ("width",), **line)
 
 
 def gia_restored(frames: Frames) -> list[Finding]:
     """Gaps between standard and decoupled training at infinite depth, and those of the controls (C4)."""
-    figure = "gia_restoration"
-    frame = frames[figure]
-    steps = frame.loc[frame["quantity"] == "output_gap_mean", "step"]
-    first, last = steps.min(), steps.max()
-    line = {"series": "depth_mup", "optimizer": "sgd"}
-    fitted = "c_inf in gap = c_inf + c L^-r, r >= 1/2"
-    absent = "four depths with both couplings and outputs"
-    exact = pick_row(frame, "output_gap", ("depth",), source="closed_form")
-    closed_form = ""
-    if exact is not None:
-        closed_form = (
-            f"one sample at a small first step: exactly {exact['estimate']:.3g} at L = "
-            f"{exact['depth']:g}, growing with depth"
+    frame = frames[FIGURE]
+    steps = frame.loc[frame["quantity"] == "gap_square", "step"]
+    first = _Reading("after the first step", "gap_square", steps.min())
+    half = _Reading("at half progress", "gap_square_at_50")
+    last = _Reading("after the last step", "gap_square", steps.max())
+    readings = (first, half)
+    no_skip = [_gap(frames, at, NO_SKIP, GAP_REMAINS, control=POSITIVE) for at in readings]
+    output_only = [_gap(frames, at, OUTPUT_ONLY, NO_GAP, control=NEGATIVE) for at in readings]
+    plain, fresh = (
+        _agreeing(
+            [
+                gated(_gap(frames, at, series, GAP_VANISHES, decides=decides), controls)
+                for at, *controls in zip(readings, no_skip, output_only, strict=True)
+            ]
         )
-    cases = (
-        ("output_gap_mean_limit", last, GAP_VANISHES, "output gap, mean over seeds", True),
-        ("output_gap_mean_limit", first, GAP_VANISHES, "output gap after the first step", True),
-        ("output_gap_limit", last, GAP_VANISHES, "output gap of single runs", False),
-        ("loss_gap_limit", last, LOSS_GAP_VANISHES, "loss gap", False),
+        for series, decides in ((PLAIN, True), (f"{PLAIN}, fresh copies", False))
     )
-    findings = [
-        finding(
-            frames,
-            figure,
-            pick_row(frame, quantity, ("width",), step=step, **line),
-            rule,
-            f"depth_mup: {observable}",
-            fitted,
-            decides=decides,
-            note=notes(
-                closed_form if "output" in quantity else "",
-                diverged(frame, parametrization="depth_mup"),
-            ),
-            absent=absent,
-        )
-        for quantity, step, rule, observable, decides in cases
+    single = _Reading("of single runs after the last step", "single_gap_square", last.step)
+    return [
+        *plain,
+        *no_skip,
+        *output_only,
+        *fresh,
+        _at_finite_depth(frames, first.step),
+        _gap(frames, last, PLAIN, GAP_VANISHES),
+        _gap(frames, last, f"{PLAIN}, fresh copies", GAP_VANISHES),
+        _gap(frames, single, PLAIN, GAP_VANISHES),
+        *(_gap(frames, at, "mup", GAP_REMAINS) for at in readings),
+        _loss_gap(frames, last.step),
+        _exact_gap(frames),
+        *(_response(frames, role) for role in RESPONSES),
     ]
-    no_skip = _control(frames, figure, "mup, no skip", last, POSITIVE)
-    deciding = _agreeing([gated(found, [no_skip]) for found in findings[:2]])
-    return [*deciding, no_skip, *findings[2:], _control(frames, figure, "mup", last)]
+
+
+def _gap(
+    frames: Frames,
+    reading: _Reading,
+    series: str,
+    rule: Rule,
+    *,
+    decides: bool = False,
+    control: str = "",
+) -> Finding:
+    """The plateau over depth of one network's squared gap at one reading."""
+    frame = frames[FIGURE]
+    row = reading.row(frame, series)
+    return finding(
+        frames,
+        FIGURE,
+        row,
+        rule,
+        f"{'control ' if control else ''}{series}: output gap {reading.name}",
+        FITTED,
+        decides=decides,
+        note="" if row is None else notes(_depths(frame, row), _lost(frame, row)),
+        absent=ABSENT,
+        control=control,
+    )
+
+
+def _depths(frame: pd.DataFrame, row: pd.Series) -> str:
+    """The range of depths that a plateau was read from."""
+    line = {"series": row["series"], "source": "network", "width": row["width"]}
+    depths = pick(frame, row["quantity"].removesuffix("_plateau"), **line)["depth"]
+    return f"from L = {depths.min():g} to {depths.max():g}"
+
+
+def _lost(frame: pd.DataFrame, row: pd.Series) -> str:
+    line = {name: row[name] for name in ("parametrization", "skip", "trainable")}
+    return diverged(frame, **line)
 
 
 def _agreeing(readings: list[Finding]) -> list[Finding]:
@@ -79,36 +145,98 @@ def _agreeing(readings: list[Finding]) -> list[Finding]:
     verdicts = [found.verdict for found in readings]
     if len(set(verdicts)) == 1:
         return readings
-    reason = f"first and last step do not agree: read alone {verdicts[1]} and {verdicts[0]}"
+    reason = (
+        f"first step and half progress do not agree: read alone {verdicts[0]} and {verdicts[1]}"
+    )
     return [
         replace(found, verdict=INCONCLUSIVE, note=notes(reason, found.note)) for found in readings
     ]
 
 
-def _control(frames: Frames, figure: str, series: str, step: float, control: str = "") -> Finding:
-    """The gap of networks in which the statement says that it remains, at their largest depth.
-
-    mup with skips is none of the controls that decide: its deepest networks are read at a lower rate.
-    """
-    frame = frames[figure]
-    row = pick_row(
-        frame,
-        "output_gap_mean",
-        ("depth",),
-        source="network",
-        step=step,
-        series=series,
-        optimizer="sgd",
-    )
-    depth = "" if row is None else f"at L = {row['depth']:g}"
+def _at_finite_depth(frames: Frames, step: float | None) -> Finding:
+    """The other half of the story, which no verdict rests on: that shallow networks do differ."""
+    frame = frames[FIGURE]
+    line = {"series": PLAIN, "source": "network", "optimizer": "sgd", "step": step}
+    rows = pick(frame, "gap_square", **line).sort_values("depth")
+    row = None if rows.empty else rows.iloc[0]
+    where = "the least depth" if row is None else f"L = {row['depth']:g}"
     return finding(
         frames,
-        figure,
+        FIGURE,
         row,
-        GAP_REMAINS,
-        f"control {series}: output gap, mean over seeds",
-        "relative gap at the largest depth that trains",
-        note=notes(depth, diverged(frame, parametrization="mup", skip=series == "mup")),
-        absent=f"{series} with both couplings at a rate that does not diverge",
-        control=control,
+        GAP_AT_FINITE_DEPTH,
+        f"{PLAIN}: output gap after the first step at the least depth",
+        "(mean gap / mean change)^2",
+        note=f"at {where}",
+        absent="outputs of both couplings",
+    )
+
+
+def _loss_gap(frames: Frames, step: float | None) -> Finding:
+    row = pick_row(
+        frames[FIGURE], "loss_gap_plateau", ("width",), series=PLAIN, optimizer="sgd", step=step
+    )
+    return finding(
+        frames,
+        FIGURE,
+        row,
+        LOSS_GAP_VANISHES,
+        f"{PLAIN}: loss gap after the last step",
+        "c in gap / decrease = c + b / L",
+        absent=ABSENT,
+    )
+
+
+def _exact_gap(frames: Frames) -> Finding:
+    """The closed form at infinite width: exact, so it has no interval and no verdict."""
+    frame = frames[FIGURE]
+    row = pick_row(frame, "gap_square", ("depth",), source="closed_form", series=PLAIN)
+    sample = pick_row(frame, "gap_square", ("depth",), source="closed_form", series="one sample")
+    depth = "" if row is None else f"at L = {row['depth']:g}, exact, without seeds"
+    one = "" if sample is None else f"one sample: {sample['estimate']:.3g}, qT / (2 + qT) squared"
+    found = finding(
+        frames,
+        FIGURE,
+        row,
+        GAP_VANISHES,
+        f"{PLAIN}: output gap of a small first step at infinite width",
+        "(gap / change)^2 of the batch learned first, closed form",
+        absent="the batch that was learned first",
+    )
+    if row is None:
+        return found
+    exact = float(row["estimate"])
+    return replace(found, verdict=GAP_VANISHES.verdict(exact, exact), note=notes(depth, one))
+
+
+def _response(frames: Frames, role: str) -> Finding:
+    """What the outputs do when one kind of matrix is trained, with real over independent weights."""
+    frame = frames[LAYERS]
+    series = f"{PLAIN}, trained: {role}"
+    step = pick(frame, "response_ratio")["step"].min()
+    line = {"series": series, "source": "network", "step": step}
+    row = pick_row(frame, "response_ratio", ("depth",), **line)
+    depth = None if row is None else row["depth"]
+    exact = [
+        f"{name} {found['estimate']:.3g}"
+        for name, label in (("this batch", series), ("one sample", f"one sample: {role}"))
+        if (
+            found := pick_row(
+                frame, "response_ratio", source="closed_form", series=label, depth=depth
+            )
+        )
+        is not None
+    ]
+    return finding(
+        frames,
+        LAYERS,
+        row,
+        SAME_RESPONSE,
+        f"response to {RESPONSES[role]} alone, standard over decoupled",
+        "ratio of the output changes by the first step at the largest depth",
+        note=notes(
+            "" if depth is None else f"at L = {depth:g}",
+            f"exact at infinite width: {', '.join(exact)}" if exact else "",
+        ),
+        absent="this layer trained alone with both couplings",
     )

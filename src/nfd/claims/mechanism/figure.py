@@ -12,69 +12,99 @@ from nfd.drawing.axes import linear_y, log_y, size_axis
 from nfd.drawing.lines import (
     coupling_entries,
     dotted_limit_entries,
+    draw_closed_form,
     draw_line,
     draw_measured_and_fit,
     fit_entries,
-    floor_entries,
     limit_entries,
     network_entries,
     ramp_entries,
     reference_line,
 )
-from nfd.drawing.names import LIMIT_NAMES, NOT_FITTED, fitted_number, lines_of, stack
+from nfd.drawing.names import NOT_FITTED, decimals, fitted_number, lines_of, stack
 from nfd.drawing.page import Draw, Panel, Row
-from nfd.drawing.panels import ramp_panel, steps_panel
-from nfd.drawing.style import FAINT, INK, colour_of, mark_of, ramp_of
+from nfd.drawing.panels import ramp_panel, sizes_panel, steps_panel
+from nfd.drawing.style import INK, colour_of, mark_of, ramp_of
 from nfd.evidence.table import pick, pick_measured, usable
+
+# What a block's coupling is counted to get from below, in closed form.
+COUNTS = {"below": "U and all blocks below", "neighbour": "block l − 1 alone"}
 
 
 def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
     """The coupling of W with its transpose that training creates, over depth (claim C5)."""
     ramp = ramp_of(table, "depth")
-    quantities = {"coupling_layer": "per layer", "coupling_accumulated": "summed"}
-    sides = {"standard": "standard", "decoupled": "decoupled"}
-    curves, created = [], []
-    for quantity, name in quantities.items():
-        for coupling, side in sides.items():
-            rows = pick_measured(table, quantity, coupling=coupling)
-            draw = partial(steps_panel, label="coupling (rms)", size="depth", ramp=ramp)
-            curves.append(Panel(f"{name}, {side}", rows, draw))
-        rows = table[table["quantity"].str.startswith(f"{quantity}_created")]
-        draw = partial(_created_panel, quantity=f"{quantity}_created")
-        created.append(Panel(f"created by training, {name}", rows, draw))
-    coupling = pick_measured(table, "coupling_layer")
-    return [
-        Row(curves, [*ramp_entries(ramp, "depth"), *dotted_limit_entries(coupling)], share_y=True),
-        Row(
-            created,
-            [*network_entries(table), *limit_entries(coupling), *floor_entries(table)],
-            height=2.1,
+    last = table["step"].max()
+    whats = {
+        "coupling": "coupling",
+        "reuse": "what reuse adds",
+        "fresh": "what reuse adds to fresh copies",
+    }
+    observables = {"layer": "per layer", "sum": "summed"}
+    curves = [
+        *(
+            Panel(
+                f"summed, single runs: {coupling}",
+                pick_measured(table, "coupling_accumulated", coupling=coupling),
+                partial(steps_panel, label="coupling (rms)", size="depth", ramp=ramp),
+            )
+            for coupling in ("standard", "decoupled")
         ),
+        Panel(
+            "summed: what reuse adds",
+            pick_measured(table, "reuse_sum_square"),
+            partial(steps_panel, label="mean square", size="depth", ramp=ramp),
+        ),
+    ]
+    rows = []
+    for what, title in whats.items():
+        panels = []
+        for observable, name in observables.items():
+            stem = f"{what}_{observable}"
+            mine = table[table["quantity"].isin((f"{stem}_square", f"{stem}_exponent"))]
+            mine = mine[mine["step"] == last]
+            panels.append(Panel(f"{name}: {title}", mine, partial(_squares_panel, stem=stem)))
+        rows.append(Row(panels))
+    measured = pick_measured(table, "coupling_sum_square")
+    rows[0] = replace(rows[0], legend=[*network_entries(measured), *limit_entries(measured)])
+    first_step = []
+    for observable, name in observables.items():
+        counted = [f"{what}_{observable}" for what in COUNTS]
+        exact = table[table["quantity"].isin([*counted, *(f"{one}_exponent" for one in counted)])]
+        draw = partial(_counts_panel, observable=observable)
+        first_step.append(Panel(f"first step, closed form, {name}", exact, draw))
+    return [
+        Row(curves, [*ramp_entries(ramp, "depth"), *dotted_limit_entries(measured)]),
+        *rows,
+        Row(first_step),
     ]
 
 
-def _created_panel(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
-    """What training added to the coupling, with its slope in depth and the value at step 0 (dotted)."""
-    log_y(axes, "created coupling (rms)")
-    measured = pick_measured(table, quantity)
+def _squares_panel(axes: Axes, table: pd.DataFrame, stem: str) -> None:
+    """Unbiased squares over depth, with the exponent of the amplitude but for what is not reused."""
+    log_y(axes, "mean square")
+    measured = pick_measured(table, f"{stem}_square")
     size_axis(axes, "depth", measured["depth"])
-    names = {("network", "standard"): "standard", ("network", "decoupled"): "decoupled"}
-    names |= {("limit", coupling): name for coupling, name in LIMIT_NAMES.items()}
-    for (source, coupling), points in measured.groupby(["source", "coupling"], sort=False):
+    for (source, _), points in measured.groupby(["source", "series"], sort=False):
         first = points.iloc[0]
         limit = source == "limit"
         mark = replace(mark_of(first), colour=INK if limit else colour_of(first))
-        series = first["series"] + (", limit" if limit else "")
-        mine = table[table["series"] == series]
-        slope = fitted_number(mine, f"{quantity}_slope", "slope")
-        fit = pick(mine, quantity, source="fit")
-        both = pd.concat([points, fit])
-        label = stack(names.get((source, coupling), series), slope)
-        draw_measured_and_fit(axes, both, "depth", mark, label=label)
-    floors = usable(pick(table, f"{quantity}_floor"))
-    for _, points in floors.groupby(["source", "coupling"]):
-        points = points.sort_values("depth")
-        axes.plot(points["depth"], points["estimate"], color=FAINT, linestyle=":", linewidth=0.8)
+        mine = table[table["series"] == first["series"] + (", limit" if limit else "")]
+        compared = first["coupling"] in ("", "standard")
+        power = fitted_number(mine, f"{stem}_exponent", "exponent") if compared else ""
+        fit = pick(mine, f"{stem}_square", source="fit")
+        draw_measured_and_fit(axes, pd.concat([points, fit]), "depth", mark, label=power)
+
+
+def _counts_panel(axes: Axes, table: pd.DataFrame, observable: str) -> None:
+    """What a block's coupling gets from below, by what is counted."""
+    log_y(axes, "coupling / (η χ²)")
+    points = {name: usable(pick(table, f"{name}_{observable}")) for name in COUNTS}
+    size_axis(axes, "depth", pd.concat([rows["depth"] for rows in points.values()]))
+    for name, text in COUNTS.items():
+        power = pick(table, f"{name}_{observable}_exponent")["estimate"]
+        said = f"exponent {decimals(power.iloc[0])}" if len(power) else ""
+        draw_closed_form(axes, points[name], "depth", stack(text, said))
 
 
 def coupling_at_init(table: pd.DataFrame) -> list[Row]:
@@ -135,26 +165,31 @@ def _initial_slopes_panel(axes: Axes, table: pd.DataFrame, names: Mapping[str, s
 
 def kernel_spectrum(table: pd.DataFrame) -> list[Row]:
     """The least eigenvalue of the feature covariance during training (claim C13)."""
-    width, depth = ramp_of(table, "width"), ramp_of(table, "depth")
     label = "least eigenvalue"
-    steps, minima, ratios = [], [], []
-    eigenvalues = pick_measured(table, "kernel_min_eigenvalue")
-    shared = _deepest_shared(eigenvalues)
-    for coupling, side in (("standard", "standard"), ("decoupled", "decoupled")):
-        rows = eigenvalues[(eigenvalues["coupling"] == coupling) & (eigenvalues["depth"] == shared)]
+    depth, width = ramp_of(table, "depth"), ramp_of(table, "width")
+    long, least, kept, early = [], [], [], []
+    few = pick_measured(table, "early_kernel_min_eigenvalue")
+    shared = _deepest_shared(few)
+    for coupling in ("standard", "decoupled"):
+        rows = pick_measured(table, "kernel_min_eigenvalue", coupling=coupling)
+        draw = partial(steps_panel, label=label, size="depth", ramp=depth)
+        long.append(Panel(f"{coupling}", rows, draw))
+        rows = pick_measured(table, "kernel_ratio", coupling=coupling)
+        over_depth = partial(sizes_panel, label="ratio", x="depth", log=False)
+        kept.append(
+            Panel(f"{coupling}: least / initial", rows, partial(_ratio_panel, draw=over_depth))
+        )
+        rows = few[(few["coupling"] == coupling) & (few["depth"] == shared)]
         draw = partial(steps_panel, label=label, size="width", ramp=width)
-        steps.append(Panel(f"{side}, L = {shared:g}", rows, draw))
-        over_width = partial(ramp_panel, x="width", by="depth", ramp=depth)
-        least = pick_measured(table, "kernel_minimum", coupling=coupling)
-        minima.append(Panel(f"{side}: least over steps", least, partial(over_width, label=label)))
-        ratio = pick_measured(table, "kernel_ratio", coupling=coupling)
-        draw = partial(_ratio_panel, draw=partial(over_width, label="ratio", log=False))
-        ratios.append(Panel(f"{side}: least / initial", ratio, draw))
-    keys = dotted_limit_entries(eigenvalues)
+        early.append(Panel(f"few steps: {coupling}, L = {shared:g}", rows, draw))
+        rows = pick_measured(table, "early_kernel_minimum", coupling=coupling)
+        over_width = partial(ramp_panel, label=label, x="width", by="depth", ramp=depth)
+        least.append(Panel(f"few steps: {coupling}, least", rows, over_width))
     return [
-        Row(steps, [*ramp_entries(width, "width"), *keys], share_y=True),
-        Row(minima, [*ramp_entries(depth, "depth"), *limit_entries(table)], share_y=True),
-        Row(ratios, share_y=True),
+        Row(long, ramp_entries(depth, "depth"), share_y=True),
+        Row(kept, share_y=True),
+        Row(early, [*ramp_entries(width, "width"), *dotted_limit_entries(few)], share_y=True),
+        Row(least, [*ramp_entries(depth, "depth"), *limit_entries(few)], share_y=True),
     ]
 
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from nfd.claims.mechanism import reuse
 from nfd.claims.rules import (
     FIRST_ORDER_RATE,
+    NEGATIVE,
     POSITIVE,
     Finding,
     Frames,
+    Rule,
     above,
     below,
     finding,
@@ -16,14 +17,16 @@ from nfd.claims.rules import (
     notes,
     outside,
     pick_row,
-    problem_of,
     rows_of,
     window_of,
+    within,
 )
 from nfd.evidence.table import pick
 
 # 'Of higher order in depth': midway between O(1) and the L^-1/2 that the paper's mechanism gives.
 HIGHER_ORDER = -0.25
+# A sum over depth has vanished if less than a quarter of what the shallowest network has is left.
+LEFT = 1 / 4
 # Growth of the initial coupling with depth that still counts as uniform in L.
 UNIFORM = 0.1
 # Fraction of its initial value that the least eigenvalue must keep: it loses less than a decade.
@@ -31,98 +34,167 @@ EIGENVALUE = 0.1
 # A kernel that training has moved by less than a tenth shows nothing about a tenfold drop.
 MOVED = 0.1
 OF_HIGHER_ORDER = below(HIGHER_ORDER, "vanishes with depth")
+STAYS = within(HIGHER_ORDER, -HIGHER_ORDER, "a sum that is known to stay is seen to")
+VANISHES = below(LEFT**2, "less than a quarter of the amplitude is left at infinite depth")
+NOTHING_BEFORE = below(LEFT**2, "without training the statistic finds nothing")
+IS_THERE = above(0.0, "there is something that could vanish")
 UNIFORM_IN_DEPTH = below(UNIFORM, "does not grow with depth")
 STAYS_AWAY = above(EIGENVALUE, "the least eigenvalue keeps its order of magnitude")
 MOVES = outside(1 - MOVED, 1 + MOVED, "training moves the kernel")
+
+AMPLITUDE = "exponent in L of the coupling (mean over seeds, in unbiased squares), last step"
+PLATEAU = "plateau c of its square c + b/L over the square at the smallest depth, last step"
 
 
 def vanishing_mechanism(frames: Frames) -> list[Finding]:
     """How the coupling that training creates depends on depth, per layer and summed (C5).
 
-    Both readings decide, since a version of the paper states each: the coupling of a matrix (the first) and
-    its sum over depth (the later ones).
+    Both readings decide, since a version of the paper states each: the coupling of a layer (the first) and
+    its sum over depth (the later ones), of which what reuse adds could vanish.
     """
-    figure = "vanishing_mechanism"
-    frame = frames[figure]
-    at_infinite_width = _over_depth(
+    stays = _over_depth(
         frames,
-        reuse.at_infinite_width(frame, "coupling_layer"),
-        "coupling per layer at infinite width",
-        "exponent in L of the coupling (rms), last step, from networks and limit with c^2 = A + B/n",
+        "coupling_sum_exponent",
+        STAYS,
+        "control, coupling of decoupled networks, accumulated over depth",
+        series="depth_mup, decoupled",
+        control=NEGATIVE,
+    )
+    is_there, before = _something_to_vanish(frames)
+    layer, *layer_limit = _everywhere(
+        frames, "coupling_layer_exponent", OF_HIGHER_ORDER, "coupling per layer", decides=True
+    )
+    total, *total_limit = _everywhere(
+        frames,
+        "reuse_sum_share_left",
+        VANISHES,
+        "what reuse adds, accumulated over depth",
         decides=True,
     )
+    part = "part of it is there without reuse, in NFD too"
+    other = "the reading with a fresh backward copy at every step"
     return [
-        at_infinite_width,
-        *_added_by_reuse(frames, "coupling_accumulated", "accumulated over depth", decides=True),
-        *_added_by_reuse(frames, "coupling_layer", "per layer", decides=False),
-        *_created(frames, "coupling_accumulated", "coupling accumulated over depth"),
-        *_created(frames, "coupling_layer", "coupling per layer"),
+        gated(layer, [stays]),
+        gated(total, [is_there, before]),
+        stays,
+        is_there,
+        before,
+        *layer_limit,
+        *total_limit,
+        *_everywhere(
+            frames,
+            "fresh_sum_share_left",
+            VANISHES,
+            "what reuse adds to fresh copies, accumulated over depth",
+            note=other,
+        ),
+        *_everywhere(
+            frames,
+            "reuse_sum_exponent",
+            OF_HIGHER_ORDER,
+            "exponent of what reuse adds, accumulated over depth",
+        ),
+        *_everywhere(
+            frames,
+            "coupling_sum_exponent",
+            OF_HIGHER_ORDER,
+            "coupling accumulated over depth",
+            note=part,
+        ),
+        *_everywhere(frames, "reuse_layer_exponent", OF_HIGHER_ORDER, "what reuse adds, per layer"),
+        *_everywhere(
+            frames,
+            "fresh_layer_exponent",
+            OF_HIGHER_ORDER,
+            "what reuse adds to fresh copies, per layer",
+            note=other,
+        ),
+    ]
+
+
+def _everywhere(
+    frames: Frames,
+    quantity: str,
+    rule: Rule,
+    observable: str,
+    *,
+    decides: bool = False,
+    note: str = "",
+) -> list[Finding]:
+    """The same finding in networks, where it may decide, and in the limit, where it is listed."""
+    return [
+        _over_depth(
+            frames,
+            quantity,
+            rule,
+            f"{observable}, {where}",
+            series="depth_mup" + (", limit" if where == "limit" else ""),
+            decides=decides and where == "networks",
+            note=note,
+        )
+        for where in ("networks", "limit")
     ]
 
 
 def _over_depth(
-    frames: Frames, points: pd.DataFrame, observable: str, statistic: str, decides: bool
+    frames: Frames,
+    quantity: str,
+    rule: Rule,
+    observable: str,
+    *,
+    series: str,
+    decides: bool = False,
+    control: str = "",
+    note: str = "",
 ) -> Finding:
-    row = reuse.slope_over_depth(points)
+    figure = "vanishing_mechanism"
+    frame, line = frames[figure], {"series": series, "optimizer": "sgd"}
+    exponent = quantity.endswith("_exponent")
+    square = f"{quantity.removesuffix('_exponent').removesuffix('_share_left')}_square"
     return finding(
         frames,
-        "vanishing_mechanism",
-        row,
-        OF_HIGHER_ORDER,
+        figure,
+        pick_row(frame, quantity, **line),
+        rule,
         observable,
-        statistic,
+        AMPLITUDE if exponent else PLATEAU,
         decides=decides,
-        note="" if row is None else row["window"],
-        absent="three depths at which it exceeds its half width",
+        control=control,
+        note=notes(window_of(frame, square, "depth", **line) if exponent else "", note),
+        absent="three depths whose square stands above its noise"
+        if exponent
+        else "signed couplings of standard and other runs at three depths",
     )
 
 
-def _added_by_reuse(frames: Frames, metric: str, what: str, decides: bool) -> list[Finding]:
-    """What reuse adds, in networks and in the limit; the networks decide, or the limit if they cannot."""
-    figure = "vanishing_mechanism"
-    points = {
-        where: reuse.added_by_reuse(frames[figure], metric, source)
-        for where, source in (("networks", "network"), ("limit", "limit"))
-    }
-    usable = {
-        where: not problem_of(reuse.slope_over_depth(rows), figure, frames[figure], "-")
-        for where, rows in points.items()
-    }
-    deciding = "limit" if usable["limit"] and not usable["networks"] else "networks"
-    return [
-        _over_depth(
-            frames,
-            rows,
-            f"what reuse adds, {what}, {where}",
-            "exponent in L of the created coupling (rms), standard minus decoupled, last step",
-            decides=decides and where == deciding,
-        )
-        for where, rows in points.items()
-    ]
-
-
-def _created(frames: Frames, metric: str, observable: str) -> list[Finding]:
-    """The created coupling itself, from which the noise of step 0 is taken off: listed."""
+def _something_to_vanish(frames: Frames) -> tuple[Finding, Finding]:
+    """Controls of what reuse adds: it is there in the shallowest networks, and was not before training."""
     figure = "vanishing_mechanism"
     frame = frames[figure]
-    why = (
-        "the noise of the weights grows in training, so that taking off that of step 0 flattens this slope"
-        if metric == "coupling_layer"
-        else "part of it is there without reuse, in NFD too"
+    line = {"series": "depth_mup", "optimizer": "sgd"}
+    squares = pick(frame, "reuse_sum_square", source="network", **line)
+    last = squares[squares["step"] == squares["step"].max()].sort_values("depth")
+    is_there = finding(
+        frames,
+        figure,
+        None if last.empty else last.iloc[0],
+        IS_THERE,
+        "control, what reuse adds in the shallowest networks",
+        "square of the coupling accumulated over depth, standard minus decoupled, last step",
+        absent="signed couplings of standard and decoupled networks",
+        control=POSITIVE,
     )
-    return [
-        finding(
-            frames,
-            figure,
-            pick_row(frame, f"{metric}_created_slope", series=series, optimizer="sgd"),
-            OF_HIGHER_ORDER,
-            f"{observable}, {where}",
-            "exponent in L of the coupling that training created (rms), last step",
-            note=notes(window_of(frame, f"{metric}_created", "depth", series=series), why),
-            absent="three depths whose coupling exceeds that at step 0 (the noise floor)",
-        )
-        for where, series in (("networks", "depth_mup"), ("limit", "depth_mup, limit"))
-    ]
+    before = finding(
+        frames,
+        figure,
+        pick_row(frame, "reuse_sum_before", **line),
+        NOTHING_BEFORE,
+        "control, what reuse adds before training",
+        "squares at step 0 over those at the last step, means over depths",
+        absent="signed couplings of standard and decoupled networks at step 0",
+        control=NEGATIVE,
+    )
+    return is_there, before
 
 
 def coupling_at_init(frames: Frames) -> list[Finding]:
@@ -177,68 +249,80 @@ def coupling_at_init(frames: Frames) -> list[Finding]:
 
 
 def nondegenerate(frames: Frames) -> list[Finding]:
-    """How much of its least eigenvalue the kernel keeps in training, at the largest depth (C13)."""
-    figure = "kernel_spectrum"
-    frame = frames[figure]
-    ratios = pick(frame, "kernel_ratio", series="depth_mup", optimizer="sgd", source="network")
-    deepest = ratios.groupby("width")["depth"].transform("max")
-    ratios = ratios[ratios["depth"] == deepest].sort_values("width")
-    rows = rows_of(ratios) or [None]
-    limit = pick_row(
-        frame,
-        "kernel_ratio",
-        ("width", "depth"),
-        series="depth_mup",
-        optimizer="sgd",
-        source="limit",
+    """How much of its least eigenvalue the kernel keeps in training, at the largest depth (C13).
+
+    The long runs decide. Those of a few steps are listed: they hardly move the kernel, and check the networks
+    and the solver rather than the claim.
+    """
+    moves = _kernel(
+        frames,
+        "kernel_moved",
+        MOVES,
+        "control, movement of the least eigenvalue",
+        "value at the last step / value at initialisation",
+        control=POSITIVE,
     )
-    rows += [] if limit is None else [limit]
-    widest = len(ratios) - 1 if len(ratios) else 0
-    moves = _kernel_moves(frames, rows[widest])
-    findings = []
-    for index, row in enumerate(rows):
-        where = "networks"
-        if row is not None:
-            kind = "particles" if row["source"] == "limit" else "width"
-            where = f"{kind} {row['width']:g}, depth {row['depth']:g}"
-        found = finding(
-            frames,
-            figure,
-            row,
-            STAYS_AWAY,
-            f"least eigenvalue, {where}",
-            "least value over training / value at initialisation",
-            decides=index == widest,
-            absent="the kernel probe of depth_mup",
-        )
-        findings.append(gated(found, [moves]))
-    return [*findings, moves]
-
-
-def _kernel_moves(frames: Frames, row: pd.Series | None) -> Finding:
-    """How far the least eigenvalue of the network that decides has moved at the last step."""
+    keeps = _kernel(
+        frames,
+        "kernel_ratio",
+        STAYS_AWAY,
+        "least eigenvalue",
+        "least value over training / value at initialisation",
+        decides=True,
+    )
     frame = frames["kernel_spectrum"]
-    moved = None
-    if row is not None:
-        place = {name: row[name] for name in ("series", "optimizer", "source", "width", "depth")}
-        values = pick(frame, "kernel_min_eigenvalue", **place).sort_values("step")
-        moved = _ratio(values.iloc[-1], values.iloc[0]) if len(values) > 1 else None
+    early = pick(frame, "early_kernel_ratio", series="depth_mup", optimizer="sgd")
+    deepest = early.groupby(["source", "width"])["depth"].transform("max")
+    early = early[early["depth"] == deepest].sort_values(
+        ["source", "width"], ascending=[False, True]
+    )
+    return [
+        gated(keeps, [moves]),
+        moves,
+        *(
+            finding(
+                frames,
+                "kernel_spectrum",
+                row,
+                STAYS_AWAY,
+                f"least eigenvalue, few steps, {_shape(row)}",
+                "least value over training / value at initialisation",
+                note="a check of the construction: so few steps hardly move the kernel",
+            )
+            for row in rows_of(early)
+        ),
+    ]
+
+
+def _kernel(
+    frames: Frames,
+    quantity: str,
+    rule: Rule,
+    observable: str,
+    statistic: str,
+    *,
+    decides: bool = False,
+    control: str = "",
+) -> Finding:
+    """A finding on the widest standard networks of the long runs, at their largest depth."""
+    frame = frames["kernel_spectrum"]
+    row = pick_row(
+        frame, quantity, ("width", "depth"), series="depth_mup", optimizer="sgd", source="network"
+    )
     return finding(
         frames,
         "kernel_spectrum",
-        moved,
-        MOVES,
-        "control, movement of the least eigenvalue",
-        "value at the last step / value at initialisation, bounds of both added",
+        row,
+        rule,
+        observable,
+        statistic,
+        decides=decides,
+        note="" if row is None else f"at {_shape(row)}",
         absent="the kernel probe of depth_mup",
-        control=POSITIVE,
+        control=control,
     )
 
 
-def _ratio(above: pd.Series, below: pd.Series) -> pd.Series:
-    """The ratio of two positive estimates, with the widest bounds that theirs allow."""
-    found = above.copy()
-    found["estimate"] = above["estimate"] / below["estimate"]
-    found["ci_low"] = above["ci_low"] / below["ci_high"]
-    found["ci_high"] = above["ci_high"] / below["ci_low"]
-    return found
+def _shape(row: pd.Series) -> str:
+    kind = "particles" if row["source"] == "limit" else "width"
+    return f"{kind} {row['width']:g}, depth {row['depth']:g}"

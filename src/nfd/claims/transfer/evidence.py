@@ -6,9 +6,10 @@ are those of :mod:`nfd.evidence.rates`.
 
 import pandas as pd
 
-from nfd.evidence.rates import add_transfer
-from nfd.evidence.selection import pick_networks, pick_runs
-from nfd.evidence.table import Rows
+from nfd.claims.two_layers import FROZEN, RIVALS_OF_FROZEN
+from nfd.evidence.rates import add_excess, add_transfer, excess_at_best, sweeps
+from nfd.evidence.selection import each, pick_networks, pick_runs
+from nfd.evidence.table import Rows, series_label
 
 
 def depth_transfer(results: pd.DataFrame) -> pd.DataFrame:
@@ -28,5 +29,23 @@ def width_transfer(results: pd.DataFrame) -> pd.DataFrame:
 def depth_transfer_2(results: pd.DataFrame) -> pd.DataFrame:
     """The best learning rate over depth, two-layer blocks and controls (claims C10, C11)."""
     rows = Rows()
-    add_transfer(rows, pick_networks(pick_runs(results, "depth_transfer_2")), "depth")
+    data = pick_networks(pick_runs(results, "depth_transfer_2"))
+    add_transfer(rows, data, "depth")
+    _add_freezing_costs(rows, data)
     return rows.frame()
+
+
+def _add_freezing_costs(rows: Rows, data: pd.DataFrame) -> None:
+    """What freezing W1 costs against each network that trains it."""
+    for _, group in each(data, "optimizer", "width"):
+        lines = {series_label(keys): (keys, sweep) for keys, sweep in sweeps(group, "depth")}
+        if FROZEN not in lines:
+            continue
+        frozen = lines[FROZEN][1]
+        for keys, trained in (lines[name] for name in RIVALS_OF_FROZEN if name in lines):
+            for place in trained.read_at:
+                depths, excess = excess_at_best(frozen, trained, place)
+                step = trained.steps[place]
+                add_excess(
+                    rows, "freezing_cost", keys, depths, excess["train"], "depth", step, "train"
+                )

@@ -20,10 +20,10 @@ def depth_transfer_1(frames: Frames) -> list[Finding]:
     """One-layer blocks under depth_mup, over depth (C7)."""
     figure = "depth_transfer"
     control = drift_control(frames, figure, "depth", "mup", POSITIVE)
-    drift, regret = transfer_findings(frames, figure, "depth", "depth_mup", decides=True)
+    drift, *listed = transfer_findings(frames, figure, "depth", "depth_mup", decides=True)
     return [
         gated(drift, [control]),
-        regret,
+        *listed,
         control,
         *other_lines(frames, figure, "depth", [("depth_mup", "sgd")]),
     ]
@@ -35,8 +35,8 @@ def width_transfer(frames: Frames) -> list[Finding]:
     control = drift_control(frames, figure, axis, "standard", POSITIVE)
     findings = []
     for series in ("depth_mup", "mup"):
-        drift, regret = transfer_findings(frames, figure, axis, series, decides=True)
-        findings += [gated(drift, [control]), regret]
+        drift, *listed = transfer_findings(frames, figure, axis, series, decides=True)
+        findings += [gated(drift, [control]), *listed]
     findings += transfer_findings(
         frames, figure, axis, "standard", rule=DOES_NOT_TRANSFER, decides=True
     )
@@ -56,10 +56,10 @@ def transfer_fails_2(frames: Frames) -> list[Finding]:
         freezing_costs(frames),
         drift_control(frames, figure, "depth", W1_ALONE, POSITIVE),
     ]
-    drift, regret = transfer_findings(
+    drift, *listed = transfer_findings(
         frames, figure, "depth", "depth_mup", rule=DOES_NOT_TRANSFER, decides=True
     )
-    findings = [gated(drift, controls), regret, *controls, _w1_alone_uncorrected(frames)]
+    findings = [gated(drift, controls), *listed, *controls, _w1_alone_uncorrected(frames)]
     if len(pick(frames[figure], "drift", series="depth_mup", optimizer="adam")):
         findings += transfer_findings(
             frames, figure, "depth", "depth_mup", "adam", rule=DOES_NOT_TRANSFER
