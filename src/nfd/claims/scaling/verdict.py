@@ -52,7 +52,7 @@ SAME_CURVE = below(LIMIT_LOSS**2, f"the square of {LIMIT_LOSS:g} of the loss los
 SAME_LOSS = within(-LIMIT_LOSS, LIMIT_LOSS, "one loss, as far as the loss lost tells")
 FIRST_ORDER_IN_WIDTH = within(-1.25, -0.75, "falls as 1/n")
 
-PLAIN = {"parametrization": "depth_mup", "optimizer": "sgd"}
+PLAIN_NETWORK = {"parametrization": "depth_mup", "optimizer": "sgd"}
 PLAIN_LINE = {"series": "depth_mup", "optimizer": "sgd"}
 LOSS_NAMES = {
     "batch": "mean batch loss of the last stretch",
@@ -147,7 +147,7 @@ def diminishing_returns(frames: Frames) -> list[Finding]:
         split="batch",
         **PLAIN_LINE,
     )
-    coupled = {"source": "limit", "coupling": "standard", **PLAIN}
+    coupled = {"source": "limit", "coupling": "standard", **PLAIN_NETWORK}
     over_depth = _gain_control(
         frames, "limit_training", "depth_gain_total", "control, gain from depth", **coupled
     )
@@ -205,15 +205,15 @@ def _ratio(
         observable,
         f"loss gained by a doubling of {axis} over that by the one before it; 1/2 in a first-order law",
         decides=decides,
-        note=diverged(frames[figure], **PLAIN),
+        note=diverged(frames[figure], **PLAIN_NETWORK),
         absent=f"three sizes in {axis} of depth_mup",
     )
 
 
 def _distance(frames: Frames, series: str, rule: Rule, *, decides: bool = False) -> Finding:
     frame = frames["limit_training"]
-    row = pick_row(frame, "loss_distance", ("depth",), series=series, **PLAIN)
-    nearer = pick_row(frame, "loss_distance_difference", ("depth",), **PLAIN)
+    row = pick_row(frame, "loss_distance", ("depth",), series=series, **PLAIN_NETWORK)
+    nearer = pick_row(frame, "loss_distance_difference", ("depth",), **PLAIN_NETWORK)
     others = [] if nearer is None or row is None or nearer["depth"] != row["depth"] else [nearer]
     return finding(
         frames,
@@ -248,7 +248,7 @@ def _nearer(others: list[pd.Series]) -> str:
 
 def _at_the_end(frames: Frames, series: str) -> Finding:
     row = pick_row(
-        frames["limit_training"], "loss_difference", ("step", "depth"), series=series, **PLAIN
+        frames["limit_training"], "loss_difference", ("step", "depth"), series=series, **PLAIN_NETWORK
     )
     return finding(
         frames,
@@ -263,7 +263,7 @@ def _at_the_end(frames: Frames, series: str) -> Finding:
 
 
 def _width_exponent(frames: Frames) -> Finding:
-    row = pick_row(frames["limit_training"], "width_exponent", ("depth",), **PLAIN)
+    row = pick_row(frames["limit_training"], "width_exponent", ("depth",), **PLAIN_NETWORK)
     return finding(
         frames,
         "limit_training",
