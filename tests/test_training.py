@@ -595,7 +595,10 @@ def test_targets_become_values():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"parametrization": "mu-p"}, "parametrization: 'mu-p' is not one of standard, standard_sqrt_depth, ntk, mup"),
+        (
+            {"parametrization": "mu-p"},
+            "parametrization: 'mu-p' is not one of standard, standard_sqrt_depth, ntk, mup",
+        ),
         ({"coupling": "coupled"}, "coupling: 'coupled' is not one of standard, decoupled"),
         ({"learning_rate": -0.1}, "learning_rate: -0.1 is not a finite number >= 0"),
         ({"learning_rate": float("nan")}, "learning_rate: nan"),
