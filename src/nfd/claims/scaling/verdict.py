@@ -248,7 +248,11 @@ def _nearer(others: list[pd.Series]) -> str:
 
 def _at_the_end(frames: Frames, series: str) -> Finding:
     row = pick_row(
-        frames["limit_training"], "loss_difference", ("step", "depth"), series=series, **PLAIN_NETWORK
+        frames["limit_training"],
+        "loss_difference",
+        ("step", "depth"),
+        series=series,
+        **PLAIN_NETWORK,
     )
     return finding(
         frames,
