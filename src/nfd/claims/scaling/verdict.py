@@ -29,7 +29,7 @@ from nfd.evidence.table import pick
 LIMIT_LOSS = 0.05
 # Sizes differ before training too: outputs at initialisation have a variance of order 1/n, which costs up to
 # (1 - 1/C) / 2 E[h^2] / n of a cross-entropy, 1 % of ln 10 at n = 32.
-START = 0.02
+START = 0.05
 # No least gain is asked for: that of a network that tends to a limit as 1/L falls below any fixed one.
 IMPROVES = above(0.0, "larger networks reach a lower loss")
 FROM_TRAINING = within(-START, START, "no gain to speak of before training")
