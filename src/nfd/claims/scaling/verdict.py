@@ -234,16 +234,15 @@ def _at_depth(row: pd.Series | None) -> str:
 
 
 def _nearer(others: list[pd.Series]) -> str:
-    if not others:
-        return ""
-    low, high = others[0]["ci_low"], others[0]["ci_high"]
-    if low > 0:
-        return "nearer to the coupled limit than to NFD"
-    return (
-        "nearer to NFD than to the coupled limit"
-        if high < 0
-        else "as near to one limit as to the other"
-    )
+    """Which limit the networks are nearer to; nothing without an interval."""
+    for row in others:
+        if row["ci_low"] > 0:
+            return "nearer to the coupled limit than to NFD"
+        if row["ci_high"] < 0:
+            return "nearer to NFD than to the coupled limit"
+        if row["ci_low"] <= row["ci_high"]:
+            return "as near to one limit as to the other"
+    return ""
 
 
 def _at_the_end(frames: Frames, series: str) -> Finding:
