@@ -61,7 +61,7 @@ COMMON = {
     "data_order": "shared",
     "evaluation_size": 6,
     "probe_size": 4,
-    "log_points": 3,
+    "logged_steps": [0, 1, 2],
     "precision": "float32",
     "tf32": False,
     "root_seed": 0,
@@ -151,7 +151,7 @@ def test_each_job_depends_on_its_own_engine():
     assert {"nfd.training.trainer", "nfd.training.probes"} <= train
     assert not {"nfd.limit.simulate", "nfd.limit.gaussian"} & train
     assert {"nfd.limit.simulate", "nfd.limit.gaussian"} <= limit
-    assert "nfd.training.probes" not in limit
+    assert "nfd.training.trainer" not in limit
 
 
 def test_a_function_as_entry_brings_the_classes_it_is_handed():
