@@ -217,7 +217,7 @@ def coupling_by_block(features, gradients):
     return np.array(products) / sqrt(depth) / n**1.5
 
 
-def created_coupling(seed, activation, coupling, blocks=None, depth=4, rate=0.02):
+def created_coupling(seed, activation, coupling, blocks=None, depth=4, rate=0.02, roles=()):
     """-d/d(rate) of the coupling by block, (2, L): from the changed h and from the changed g.
 
     From one step of plus and one of minus ``rate``.
@@ -227,7 +227,7 @@ def created_coupling(seed, activation, coupling, blocks=None, depth=4, rate=0.02
         options = {"width": 256, "activation": activation, "coupling": coupling}
         return one_sample_network(depth, seed, **options)
 
-    roles = ["hidden_2"] if blocks else ["input", "hidden_2", "output"]
+    roles = roles or (["hidden_2"] if blocks else ["input", "hidden_2", "output"])
     old, up, down = network(), *(stepped(network(), r, roles, blocks) for r in (rate, -rate))
     features = coupling_by_block(down, old) - coupling_by_block(up, old)
     gradients = coupling_by_block(old, down) - coupling_by_block(old, up)
@@ -261,6 +261,20 @@ def test_the_block_below_against_dense_networks():
     exact = first_step_coupling(depth=4, activation="linear")
     assert abs(mean - exact.block_below) < 4 * error
     assert exact.features - mean > 10 * error
+
+
+def test_reuse_adds_coupling_where_the_output_layer_alone_is_trained():
+    """docs/theory.md, section 5: qT G_{L-1} with reused weights, G_L - 1 without: no negative control."""
+    depth, growth = 4, 1.25
+    exact = {"standard": growth ** (depth - 1), "decoupled": growth**depth - 1}
+    for coupling, expected in exact.items():
+        mean, error = mean_and_error(
+            lambda seed, c=coupling: created_coupling(seed, "linear", c, roles=["output"]).sum(1),
+            16,
+        )
+        assert abs(mean[0]) < 1e-9  # the features do not move
+        assert abs(mean[1] - expected) < 4 * error[1]
+        assert error[1] < 0.06
 
 
 def test_the_sum_of_the_coupling_stays_and_the_share_of_the_block_below_vanishes():
