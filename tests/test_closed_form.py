@@ -13,6 +13,7 @@ from scipy.special import erf
 
 from nfd.closed_form import (
     batch_gap,
+    batch_response_ratio,
     first_step_change,
     first_step_coupling,
     first_step_gap,
@@ -336,6 +337,7 @@ TARGETS = np.eye(3)[[0, 1, 2, 1]]
         {"parametrization": "depth_mup_corrected", "block_layers": 2, "correction": 0.5},
         {"parametrization": "depth_mup", "block_layers": 2},
         {"parametrization": "depth_mup", "activation": "gelu"},
+        {"parametrization": "depth_mup", "activation": "tanh"},
         {"parametrization": "mup", "skip": False, "activation": "erf"},
     ],
     ids=lambda shape: "-".join(map(str, shape.values())),
@@ -485,6 +487,30 @@ def test_the_gap_of_a_batch_is_that_of_one_sample_if_there_is_one():
     assert abs(gaps[1] / gaps[2] - 2) < 0.02
 
 
+@pytest.mark.parametrize("role", ["input", "hidden_2", "output"])
+def test_the_response_ratio_of_a_batch_is_that_of_one_sample_if_there_is_one(role):
+    x, y = np.ones((1, 5)), np.array([[2.0]])
+    for depth in (2, 64):
+        found = batch_response_ratio(x, y, x, depth=depth, trainable=(role,))
+        assert isclose(found, response_ratio(role, depth=depth))
+    # Of several samples it is another number, but for the output layer.
+    several = batch_response_ratio(INPUTS, TARGETS, INPUTS, depth=64, trainable=(role,))
+    assert isclose(several, 1.0 if role == "output" else found) == (role == "output")
+
+
+def test_the_gap_of_tanh_is_that_of_one_sample_if_there_is_one():
+    x, y = np.ones((1, 5)), np.array([[2.0]])
+    functions = [lambda h, f=f: f("tanh", h) for f in (phi, phi_prime)]
+    for horizon in (0.3, 3.0):
+        options = {"depth": 8, "horizon": horizon}
+        standard, decoupled = (
+            sum(one_sample_response(*functions, coupling=coupling, **options).values())
+            for coupling in ("standard", "decoupled")
+        )
+        found = batch_gap(x, y, x, activation="tanh", **options)
+        assert abs(found - (1 - decoupled / standard)) < 1e-5
+
+
 @pytest.mark.parametrize("coupling", ["standard", "decoupled"])
 @pytest.mark.parametrize("trainable", SUBSETS)
 def test_linear_recursion_starts_as_the_closed_form(coupling, trainable):
@@ -567,7 +593,7 @@ def test_memory_counts_bases_once_and_no_more_than_the_particles():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "tanh"}, "activation: no closed form for 'tanh'"),
+        ({"activation": "swish"}, "activation: 'swish' is not one of"),
         ({"parametrization": "ntk"}, "parametrization: 'ntk' is not one of mup"),
         ({"trainable": ("hidden_1",)}, "trainable: 'hidden_1' is not one of"),
         ({"coupling": "both"}, "coupling: 'both'"),

@@ -75,14 +75,15 @@ class MatrixFreeNetwork:
         cells = range(layer * per_layer, (layer + 1) * per_layer)
         block: list[HiddenMatrix] = []
         for role in problem.hidden_roles:
-            noises = [self._noise(role, way, cells=cells) for way in ("forward", "backward")]
+            forward = self._noise(role, "forward", cells=cells)
+            backward = self._noise(role, "backward", cells=cells)
             multiplier = self.scales[role].multiplier
             # A block's derivative by the product of its last matrix also carries the branch factor.
             rate = self._rate(role) * (self.branch if role == "hidden_2" else 1.0) / self.particles
             if self.written_out:
-                block.append(WrittenMatrix(*noises, problem.coupling, multiplier, rate))
+                block.append(WrittenMatrix(forward, backward, problem.coupling, multiplier, rate))
             else:
-                initial = GaussianMatrix(*noises, *problem.vectors, problem.coupling)
+                initial = GaussianMatrix(forward, backward, *problem.vectors, problem.coupling)
                 block.append(RevealedMatrix(initial, multiplier, rate))
         return block
 

@@ -23,17 +23,18 @@ diminishing_returns (batch losses at the fixed rate)
     final_batch_loss, width_gain, depth_gain  network  as above
     fitted_over_width, fitted_over_depth      fit  limit + a / n at each depth, limit + b / L at each width
     width_gain_ratio, depth_gain_ratio        fit  gain of a later doubling over that of the one before it
-limit_training (the last step where no step is given; series names which limit it is about)
+limit_training (the *run loss* is the mean over the log points after step 0, whose gains have intervals fifty
+times narrower than those of the last step; series names which limit it is about)
     train_loss, test_loss          network, limit  over width (limit: particles), depth, step
     loss_at_infinite_width         fit      limit of limit + a / n over depth, step
-    width_coefficient              fit      a over depth
+    width_coefficient              fit      a of the run loss over depth
     loss_difference                fit      networks, extrapolated to as many neurons as a limit has
                                             particles, minus it, relative to their loss lost; over depth, step
     loss_distance                  fit      mean square of the difference over the log points after step 0,
                                             relative to that of the loss lost; over depth
     loss_distance_difference       fit      loss_distance to NFD minus that to the coupled limit; over depth
-    width_exponent                 fit      exponent in n of losses minus the coupled limit's; over depth
-    depth_gain                     limit, fit  loss that a doubling of the depth removes, paired by seed (fit:
+    width_exponent                 fit      exponent in n of what a doubling gains of the run loss; over depth
+    depth_gain                     limit, fit  run loss that a doubling of the depth removes, by seed (fit:
                                             networks, extrapolated); over depth: the larger
     depth_gain_total, depth_gain_ratio        limit, fit  from least depth to largest; later over earlier
 """
@@ -230,7 +231,7 @@ def limit_training(results: pd.DataFrame) -> pd.DataFrame:
 def _add_run(rows: Rows, keys: Keys, part: pd.DataFrame) -> None:
     """All comparisons of one kind of network, trained with its own weights, with its limits."""
     networks = pick_networks(part[part["coupling"] == "standard"])
-    limits = part[(part["source"] == "limit")]
+    limits = part[part["source"] == "limit"]
     limits = limits[limits["width"] == limits["width"].max()]
     extrapolated: dict[int, np.ndarray] = {}
     for depth, cell in networks.groupby("depth"):
@@ -238,33 +239,48 @@ def _add_run(rows: Rows, keys: Keys, part: pd.DataFrame) -> None:
         losses = losses[np.isfinite(losses).all(axis=(1, 2))]
         if len(widths) < 2 or len(losses) < 2:
             continue
-        at = {"depth": depth, "split": "train"}
-        fit = fit_first_order(widths, losses)
-        shown = {**at, "source": "fit"}
-        rows.add("loss_at_infinite_width", keys, fit.part(0), len(losses), step=steps, **shown)
-        last = {**shown, "step": int(steps[-1])}
-        rows.add("width_coefficient", keys, fit.part((1, -1)), len(losses), **last)
+        at = {**keys, "depth": depth, "split": "train", "source": "fit"}
+        _add_over_width(rows, at, widths, steps, losses)
         # To as many neurons as the limits have particles: their 1/n is then in both, and cancels.
         limit, coefficient = first_order_weights(widths)
         weights = limit + coefficient / (limits["width"].max() if len(limits) else np.inf)
         extrapolated[depth] = np.tensordot(losses, weights, axes=(1, 0))
-        curves = {
-            coupling: _curves(limits[(limits["depth"] == depth) & (limits["coupling"] == coupling)])
-            for coupling in COMPARED_LIMITS
-        }
-        _add_differences(rows, keys, extrapolated[depth], curves, steps, shown)
-        if len(curves["standard"]):
-            _add_width_exponent(rows, keys, widths, losses[:, :, -1], curves["standard"], last)
-    final = limits[limits["step"] == limits["step"].max()]
-    for coupling, cell in final.groupby("coupling"):
-        (depths,), values = grid_values(cell, "depth")
-        columns = {"source": "limit", "coupling": coupling}
-        _add_depth_gains(rows, keys, depths, values, columns | _last(cell))
-    if len(extrapolated) > 1:
-        seeds = min(map(len, extrapolated.values()))
-        values = np.stack([sample[:seeds, -1] for sample in extrapolated.values()], axis=1)
-        depths = np.array(list(extrapolated))
-        _add_depth_gains(rows, keys, depths, values, {"source": "fit"} | _last(networks))
+        _add_differences(rows, at, extrapolated[depth], limits[limits["depth"] == depth], steps)
+    _add_over_depth(rows, keys, limits, extrapolated)
+
+
+def _add_over_width(
+    rows: Rows, keys: Keys, widths: np.ndarray, steps: np.ndarray, losses: np.ndarray
+) -> None:
+    """Laws in 1/n at one depth, of losses (seeds, widths, steps)."""
+    limit = fit_first_order(widths, losses).part(0)
+    rows.add("loss_at_infinite_width", keys, limit, len(losses), step=steps)
+    last = {**keys, "step": int(steps[-1])}
+    run_loss = _run_loss(losses)
+    _add_coefficient(rows, "width_coefficient", last, widths, run_loss)
+
+    def exponent(sample: np.ndarray) -> np.ndarray:
+        gains = -np.diff(sample.mean(axis=0))
+        return loglog_slope(widths[1:], gains[None])[0]
+
+    if len(widths) > 3:
+        found = jackknife_interval(exponent, run_loss)
+        rows.add("width_exponent", last, found, len(losses))
+
+
+def _add_over_depth(
+    rows: Rows, keys: Keys, limits: pd.DataFrame, networks: Mapping[int, np.ndarray]
+) -> None:
+    """What depth gains of the run loss: of each limit, and of networks (depth -> (seeds, steps))."""
+    for coupling, cell in limits.groupby("coupling"):
+        (depths, _), values = grid_values(cell, "depth", "step")
+        of_limit = {**keys, **_last(cell), "source": "limit", "coupling": coupling}
+        _add_depth_gains(rows, of_limit, depths, _run_loss(values))
+    if len(networks) > 1:
+        seeds = min(map(len, networks.values()))
+        values = np.stack([sample[:seeds] for sample in networks.values()], axis=1)
+        of_networks = {**keys, "split": "train", "source": "fit"}
+        _add_depth_gains(rows, of_networks, np.array(list(networks)), _run_loss(values))
 
 
 def _curves(part: pd.DataFrame) -> np.ndarray:
@@ -273,6 +289,11 @@ def _curves(part: pd.DataFrame) -> np.ndarray:
         return np.empty((0, 0))
     _, values = grid_values(part, "step")
     return values[np.isfinite(values).all(axis=1)]
+
+
+def _run_loss(losses: np.ndarray) -> np.ndarray:
+    """Mean over the log points after step 0 of losses (..., steps)."""
+    return losses[..., 1:].mean(axis=-1)
 
 
 def _lost(curves: np.ndarray) -> np.ndarray:
@@ -286,29 +307,24 @@ def _distance(networks: np.ndarray, limit: np.ndarray) -> np.ndarray:
 
 
 def _add_differences(
-    rows: Rows,
-    keys: Keys,
-    networks: np.ndarray,
-    curves: Mapping[str, np.ndarray],
-    steps: np.ndarray,
-    columns: Keys,
+    rows: Rows, keys: Keys, networks: np.ndarray, limits: pd.DataFrame, steps: np.ndarray
 ) -> None:
-    """What parts networks at infinite width (seeds, steps) from each limit, and from which one less."""
+    """What parts extrapolated networks (seeds, steps) from each limit, and from which one less."""
+    curves = {name: _curves(limits[limits["coupling"] == name]) for name in COMPARED_LIMITS}
 
     def relative(sample: np.ndarray, limit: np.ndarray) -> np.ndarray:
         return (sample.mean(axis=0) - limit.mean(axis=0))[1:] / _lost(sample)
 
-    last = int(steps[-1])
+    last = {**keys, "step": int(steps[-1])}
     for coupling, series in COMPARED_LIMITS.items():
         limit = curves[coupling]
         if len(limit) < 2:
             continue
-        shown = {**columns, "series": series}
         seeds = min(len(networks), len(limit))
         found = jackknife_interval(relative, networks, limit)
-        rows.add("loss_difference", keys, found, seeds, step=steps[1:], **shown)
+        rows.add("loss_difference", {**keys, "step": steps[1:]}, found, seeds, series=series)
         found = jackknife_interval(_distance, networks, limit)
-        rows.add("loss_distance", keys, found, seeds, step=last, **shown)
+        rows.add("loss_distance", last, found, seeds, series=series)
     if all(len(limit) > 1 for limit in curves.values()):
 
         def nearer(sample: np.ndarray, coupled: np.ndarray, nfd: np.ndarray) -> np.ndarray:
@@ -316,37 +332,14 @@ def _add_differences(
 
         found = jackknife_interval(nearer, networks, *curves.values())
         seeds = min(len(networks), *map(len, curves.values()))
-        rows.add("loss_distance_difference", keys, found, seeds, step=last, **columns)
+        rows.add("loss_distance_difference", last, found, seeds)
 
 
-def _add_width_exponent(
-    rows: Rows,
-    keys: Keys,
-    widths: np.ndarray,
-    losses: np.ndarray,
-    limit: np.ndarray,
-    columns: Keys,
-) -> None:
-    """Exponent in n of losses (seeds, widths) above the limit's (seeds, steps), where all lie above it."""
-
-    def exponent(sample: np.ndarray, target: np.ndarray) -> np.ndarray:
-        above = sample.mean(axis=0) - target[:, -1].mean()
-        with np.errstate(invalid="ignore"):
-            return loglog_slope(widths, np.where(above > 0, above, np.nan)[None])[0]
-
-    if len(widths) > 2 and len(limit) > 1:
-        found = jackknife_interval(exponent, losses, limit)
-        rows.add("width_exponent", keys, found, min(len(losses), len(limit)), **columns)
-
-
-def _add_depth_gains(
-    rows: Rows, keys: Keys, depths: np.ndarray, values: np.ndarray, columns: Keys
-) -> None:
+def _add_depth_gains(rows: Rows, keys: Keys, depths: np.ndarray, values: np.ndarray) -> None:
     """Gains over depth of losses (seeds, depths) that share their seeds."""
     values = values[np.isfinite(values).all(axis=1)]
     if len(depths) < 2 or not len(values):
         return
-    keys = {**keys, **columns}
     rows.add("depth_gain", keys, doubling_gains(values), len(values), depth=depths[1:])
     total = mean_interval(values[:, 0] - values[:, -1])
     rows.add("depth_gain_total", keys, total, len(values))

@@ -202,7 +202,9 @@ def limit_training(table: pd.DataFrame) -> list[Row]:
         ),
         Row(
             [
-                Panel("doubling the depth", pick(table, "depth_gain"), _depth_gain_panel),
+                Panel(
+                    "doubling the depth, whole run", pick(table, "depth_gain"), _depth_gain_panel
+                ),
                 _depth_dots(table, "depth_gain_total", "all depths", "loss removed", (0.0,)),
                 _depth_dots(table, "depth_gain_ratio", "later / earlier", "ratio", (0.5, 1)),
             ],
@@ -265,11 +267,11 @@ def _depth_dots(
 
 
 def _exponents(table: pd.DataFrame) -> Panel:
-    """How fast networks approach the coupled limit with their width."""
+    """How fast the gain from width falls."""
     rows = pick(table, "width_exponent")
     depths = {f"L = {depth:g}": f"L = {depth:g}" for depth in sorted(rows["depth"].unique())}
     named = rows.assign(quantity=rows["depth"].map("L = {:g}".format))
-    return dots("loss minus coupled limit's", named, "exponent of n", depths, (-1.0,))
+    return dots("gain of doubling n", named, "exponent of n", depths, (-1.0,))
 
 
 def _distances(table: pd.DataFrame) -> Panel:
