@@ -142,7 +142,7 @@ def problem_of(setting: Setting) -> Any:
         learning_rate=setting.learning_rate,
         coupling=setting.coupling,
         evaluated=looked_at,
-        # Kernels of all pairs of probes are kept, of all steps: of hundreds they would be the memory measured.
+        # Kernels of all pairs of probes are kept at all steps: of hundreds they would be all the memory.
         probes=looked_at[:16] if setting.test_samples else None,
         observed_steps=setting.observed_steps,
     )
