@@ -1,10 +1,11 @@
-"""One sweep, trained in four ways: stacked by nfd, and as a user of torch would.
+"""One sweep, trained in several ways: stacked by nfd, and as a user of torch would.
 
-All four train the same networks on the same batches in float32. Each is a callable that takes a number
+All train the same networks on the same batches in float32. Each is a callable that takes a number
 of steps, advances all networks of the sweep by that many, and returns their last mini-batch losses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nfd.network import products
 from nfd.network.architecture import Architecture, training_bytes
 from nfd.network.parametrization import PARAMETRIZATIONS, Scales
 from nfd.network.stack import initial_weight
 from nfd.pipeline.cost import CPU_STACK_BYTES, stack_size
+from nfd.training import trainer
 from nfd.training.batches import TrainingData, draw_batches
 from nfd.training.trainer import Member, Trainer
 
@@ -103,15 +106,37 @@ def stacked(sweep: Sweep, stack_size: int | None = None) -> Training:
 
     def train(steps: int) -> list[float]:
         losses: list[float] = []
-        for trainer in trainers:
+        for each in trainers:
             for _ in range(steps):
-                trainer.loss_sum.zero_()
-                trainer.step %= trainer.steps
-                trainer.advance()
-            losses += trainer.loss_sum.tolist()
+                each.loss_sum.zero_()
+                each.step %= each.steps
+                each.advance()
+            losses += each.loss_sum.tolist()
         return losses
 
     return train
+
+
+def apart(sweep: Sweep) -> Training:
+    """nfd with every member's products by themselves, in one batched product of the BLAS per layer."""
+    with _apart():
+        train = stacked(sweep)
+
+    def train_apart(steps: int) -> list[float]:
+        with _apart():
+            return train(steps)
+
+    return train_apart
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    before = trainer.SHARED, products.LARGE
+    trainer.SHARED = products.LARGE = 2**62
+    try:
+        yield
+    finally:
+        trainer.SHARED, products.LARGE = before
 
 
 class ResNet(nn.Module):
@@ -227,6 +252,7 @@ def vmapped(sweep: Sweep) -> Training:
 
 METHODS: dict[str, Callable[[Sweep], Training]] = {
     "stacked": stacked,
+    "apart": apart,
     "serial": serial,
     "compiled": compiled,
     "vmap": vmapped,

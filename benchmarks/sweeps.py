@@ -10,8 +10,16 @@ from benchmarks.timing import Samples, interleave, ratio, summary
 
 Line = dict[str, Any]
 
+AGAINST = {
+    "serial": "one run after another, torch.nn.Linear and torch.optim.SGD",
+    "apart": "the same with each run's products by themselves (how it was before they were shared)",
+}
+EAGER = ("stacked", "apart", "serial")
 CPU_SWEEP = Sweep(width=128, depth=64, members=16)
 GPU_SWEEP = Sweep(width=128, depth=64, members=256, device="cuda")
+# CIFAR-10's pixels, in which the input layer costs as much as 16 hidden ones, and the 64 of digits.
+PIXELS = Sweep(width=128, depth=16, members=16, batch_size=64, input_dim=3072)
+DIGITS = Sweep(width=64, depth=16, members=16)
 # Shapes of the laptop preset and beyond, for the choice of stack size and of threads or jobs.
 SHAPES = ((32, 4), (64, 16), (64, 64), (128, 16), (128, 64), (256, 16), (256, 64), (512, 16))
 STACK_SIZES = (1, 2, 4, 8, 16, 32)
@@ -42,12 +50,13 @@ def sweep_line(
     setups: tuple[tuple[int, int], ...],
     *,
     target: float,
-    methods: tuple[str, ...] = tuple(METHODS),
+    peer: str = "serial",
+    methods: tuple[str, ...] = ("stacked", "serial", "compiled", "vmap"),
     steps: int = 10,
     repeats: int = 7,
     processor: bool = False,
 ) -> Line:
-    """A sweep in each setup (jobs, threads); the line's value is the least ratio over setups."""
+    """A sweep in each setup (jobs, threads); the line's value is the least ratio to ``peer`` over setups."""
     flops, traffic = train_flops([sweep]), train_bytes(sweep)
     rows, ratios = [], []
     for jobs, threads in setups:
@@ -68,13 +77,14 @@ def sweep_line(
                 # Compilers work in processes of their own, whose processor time is not seen.
                 | ({} if processor else {"first step, s": round(prepared[name], 1)})
             )
-        ratios.append(ratio(samples, "serial", "stacked"))
+        ratios.append(ratio(samples, peer, "stacked"))
     worst = min(ratios, key=lambda r: r["median"])
     return {
         "what": f"{sweep.members} runs, width {sweep.width}, depth {sweep.depth}, batch "
-        f"{sweep.batch_size}, {'GPU' if sweep.device == 'cuda' else 'CPU'}: training steps"
+        f"{sweep.batch_size}, {sweep.input_dim} pixels, "
+        f"{'GPU' if sweep.device == 'cuda' else 'CPU'}: training steps"
         + (", processor time, one thread" if processor else ""),
-        "against": "one run after another, torch.nn.Linear and torch.optim.SGD",
+        "against": AGAINST[peer],
         "target": f">= {target:g}x",
         "value": worst,
         "unit": "x",

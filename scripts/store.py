@@ -10,8 +10,9 @@ from check_config import load
 from nfd.data.raw import DataError
 from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
+from nfd.pipeline.states import States
 from nfd.pipeline.store import Store, StoreError, default_folder
-from nfd.pipeline.upkeep import TOLERANCE, addresses_of, verify
+from nfd.pipeline.upkeep import LOSS_TOLERANCE, TOLERANCE, addresses_of, verify
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,11 +67,12 @@ def _used(arguments: argparse.Namespace) -> set[str]:
 
 
 def _size(store: Store, arguments: argparse.Namespace) -> int:
-    sizes = store.sizes()
+    sizes, states = store.sizes(), States.beside(store.folder).sizes()
     megabytes = sizes["bytes"].sum() / 2**20
     print(
         f"{store.folder}: {len(store.addresses())} networks and simulations "
-        f"in {len(sizes)} files, {megabytes:.1f} MiB"
+        f"in {len(sizes)} files, {megabytes:.1f} MiB; "
+        f"states of {len(states)} networks, {sum(states) / 2**20:.1f} MiB"
     )
     return 0
 
@@ -86,13 +88,16 @@ def _verify(store: Store, arguments: argparse.Namespace) -> int:
     failed = sum(not check.passed for check in checks)
     print(
         f"{len(checks)} of {known} networks of the present code and data made again, {failed} differ "
-        f"(allowed: nothing at small widths, {TOLERANCE:g} where stacking changes bits)"
+        f"(allowed: nothing at small widths; where kernels may be others, {LOSS_TOLERANCE:g} of losses "
+        f"and {TOLERANCE:g} of other numbers)"
     )
     return 1 if failed else 0
 
 
 def _prune(store: Store, arguments: argparse.Namespace) -> int:
-    dropped = store.keep_only(_used(arguments))
+    used = _used(arguments)
+    dropped = store.keep_only(used)
+    States.beside(store.folder).keep_only(used)
     print(f"{dropped} networks and simulations dropped")
     return _size(store, arguments)
 

@@ -50,15 +50,12 @@ def config() -> dict[str, Any]:
 
 
 # What the experiments above draw, and the one of these that no claim uses.
-DRAWN = (
-    "scaling_trend",
-    "diminishing_returns",
-    "limit_convergence",
-    "vanishing_mechanism",
-    "coupling_at_init",
-    "kernel_spectrum",
+DRAWN = tuple(
+    name for name, f in FIGURES.items() if set(f.experiments) <= {"scaling", "limit_convergence"}
 )
-WITHOUT_CLAIM = "kernel_spectrum"
+WITHOUT_CLAIM = DRAWN[-1]
+# Findings of the claims below.
+FINDINGS = 2 * (len(FIGURES) - 1)
 
 
 def claims() -> pd.DataFrame:

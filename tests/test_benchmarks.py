@@ -1,6 +1,7 @@
 """The benchmarks compare like with like, and every line's code path runs, on small sizes."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,19 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is not part of the package
 
-from benchmarks import __main__ as command
-from benchmarks import machine, overheads, render, scale, solver, sweeps, timing
+from benchmarks import (
+    gpu,
+    machine,
+    neighbours,
+    overheads,
+    peers,
+    render,
+    scale,
+    solver,
+    sweeps,
+    timing,
+)
+from benchmarks import lines as command
 from benchmarks.crew import Crew
 from benchmarks.peers import METHODS, Sweep, stacked
 
@@ -29,7 +41,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("method", ["serial", "vmap"])
+@pytest.mark.parametrize("method", ["serial", "vmap", "apart"])
 def test_peers_train_the_same_networks(method):
     """Losses after 5 steps agree to float32 round-off, and are not those of the start."""
     first = stacked(SMALL)(1)
@@ -123,7 +135,27 @@ def test_the_gpu_line_runs_on_the_cpu_at_a_small_size(in_process, monkeypatch):
     assert available["sweep_gpu"]()["value"]["median"] > 0
 
 
+def test_apart_is_apart(monkeypatch):
+    """Only while it runs, every product is small enough to be a member's own."""
+    monkeypatch.setattr(peers.trainer, "SHARED", 0)
+    monkeypatch.setattr(peers.products, "LARGE", 0)
+    sizes = []
+    monkeypatch.setattr(peers.products, "of_groups", lambda x, *_: sizes.append(len(x)))
+    peers.apart(SMALL)(1)
+    assert sizes == []
+    assert peers.trainer.SHARED == peers.products.LARGE == 0
+    with pytest.raises(TypeError):
+        stacked(SMALL)(1)
+    assert sizes == [2]  # two seeds
+
+
 def test_cpu_lines_run_at_small_sizes(in_process):
+    peer = {"peer": "apart", "methods": sweeps.EAGER}
+    line = sweeps.sweep_line(SMALL, FLOOR, ((1, 1),), target=1.5, steps=1, repeats=2, **peer)
+    assert [row["method"] for row in line["rows"]] == ["stacked", "apart", "serial"]
+    (same, _) = neighbours.neighbours_line((SMALL,), steps=5, looked_at=2)["rows"]
+    assert same["in a stack or alone"] < 1e-6
+    assert same["losses by other kernels"] <= same["other numbers by other kernels"] < 1e-5
     shapes = ((8, 2),)
     sizes = sweeps.stack_size_line(shapes, (1, 4), repeats=1, seconds=0.01)
     assert sizes["rows"][0]["fastest"] in (1, 4)
@@ -181,6 +213,44 @@ def test_the_observation_line_counts_what_the_solver_is_given(in_this_process):
         trial = solver.problem_of(replace(run, observed=observed))
         counted = sum(len(trial.forward_ids(step)) for step in range(5))
         assert counted == 2 * 5 + 3 * (observed or 5)
+
+
+def test_the_script_for_a_lent_gpu_runs_at_toy_size_and_goes_on_where_it_stopped(tmp_path):
+    path = tmp_path / "gpu.json"
+    plan = replace(gpu.TOY, methods=("stacked", "serial"))
+    assert set(gpu.measure(replace(plan, budget_s=-1), path)["items"]) == set()
+    found = gpu.measure(plan, path)
+    assert set(found["items"]) == set(gpu.ITEMS)
+    assert all(item.get("passed", True) for item in found["items"].values())
+    assert found["items"]["check_stack"]["float32"] > 0
+    assert found["items"]["check_memory"]["stacks"][0] == 8
+    del found["items"]["time_solver"]
+    path.write_text(json.dumps(found))
+    again = gpu.measure(plan, path)
+    del again["items"]["time_solver"]
+    assert again == found
+    assert json.loads(path.read_text())["items"].keys() == gpu.ITEMS.keys()
+
+
+def test_that_script_needs_torch_numpy_and_the_package_only():
+    wanted = [
+        "snakemake",
+        "yaml",
+        "jsonschema",
+        "pyarrow",
+        "pandas",
+        "scipy",
+        "matplotlib",
+        "tqdm",
+        "sklearn",
+        "jinja2",
+    ]
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({wanted}))\n"
+        "from benchmarks.gpu import main\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=command.RESULTS.parents[1])
 
 
 def test_ratios_are_taken_round_by_round():

@@ -729,6 +729,23 @@ def test_collapse_says_which_observable_collapses():
     assert found["depth_mup, decoupled: stream change by layer 1"] == SUPPORTED
 
 
+def test_what_the_correction_does_to_the_gradient_is_listed():
+    """It grows though forward and backward weights are independent, but for a third copy; none decides."""
+    tables_ = together(
+        two_layers()[0],
+        synthetic.changes({"gradient_change_1": 0.5}, couplings=["decoupled"], **CORRECTED),
+        synthetic.changes({}, couplings=["third"], **CORRECTED),
+    )
+    found = findings("C11", *tables_).set_index("observable")
+    changed = found[found.index.str.endswith("change of the gradient by layer 1")]
+    assert not changed["decides"].any()
+    verdicts = changed["verdict"].to_dict()
+    corrected = "depth_mup_corrected p=0.5"
+    assert verdicts[f"{corrected}, decoupled: change of the gradient by layer 1"] == CONTRADICTED
+    assert verdicts[f"{corrected}, third copy: change of the gradient by layer 1"] == SUPPORTED
+    assert found.loc[f"{corrected}: own and inherited change, layer 1", "verdict"] == SUPPORTED
+
+
 def test_the_largest_depth_decides_whether_deeper_is_better():
     """The corrected networks are worse at depth 4 and better at 64, because they gain more from depth."""
     results = pd.concat(

@@ -13,6 +13,7 @@ from scipy.special import erf
 
 from nfd.closed_form import (
     batch_gap,
+    batch_response_ratio,
     first_step_change,
     first_step_coupling,
     first_step_gap,
@@ -216,7 +217,7 @@ def coupling_by_block(features, gradients):
     return np.array(products) / sqrt(depth) / n**1.5
 
 
-def created_coupling(seed, activation, coupling, blocks=None, depth=4, rate=0.02):
+def created_coupling(seed, activation, coupling, blocks=None, depth=4, rate=0.02, roles=()):
     """-d/d(rate) of the coupling by block, (2, L): from the changed h and from the changed g.
 
     From one step of plus and one of minus ``rate``.
@@ -226,7 +227,7 @@ def created_coupling(seed, activation, coupling, blocks=None, depth=4, rate=0.02
         options = {"width": 256, "activation": activation, "coupling": coupling}
         return one_sample_network(depth, seed, **options)
 
-    roles = ["hidden_2"] if blocks else ["input", "hidden_2", "output"]
+    roles = roles or (["hidden_2"] if blocks else ["input", "hidden_2", "output"])
     old, up, down = network(), *(stepped(network(), r, roles, blocks) for r in (rate, -rate))
     features = coupling_by_block(down, old) - coupling_by_block(up, old)
     gradients = coupling_by_block(old, down) - coupling_by_block(old, up)
@@ -260,6 +261,20 @@ def test_the_block_below_against_dense_networks():
     exact = first_step_coupling(depth=4, activation="linear")
     assert abs(mean - exact.block_below) < 4 * error
     assert exact.features - mean > 10 * error
+
+
+def test_reuse_adds_coupling_where_the_output_layer_alone_is_trained():
+    """docs/theory.md, section 5: qT G_{L-1} with reused weights, G_L - 1 without: no negative control."""
+    depth, growth = 4, 1.25
+    exact = {"standard": growth ** (depth - 1), "decoupled": growth**depth - 1}
+    for coupling, expected in exact.items():
+        mean, error = mean_and_error(
+            lambda seed, c=coupling: created_coupling(seed, "linear", c, roles=["output"]).sum(1),
+            16,
+        )
+        assert abs(mean[0]) < 1e-9  # the features do not move
+        assert abs(mean[1] - expected) < 4 * error[1]
+        assert error[1] < 0.06
 
 
 def test_the_sum_of_the_coupling_stays_and_the_share_of_the_block_below_vanishes():
@@ -322,6 +337,7 @@ TARGETS = np.eye(3)[[0, 1, 2, 1]]
         {"parametrization": "depth_mup_corrected", "block_layers": 2, "correction": 0.5},
         {"parametrization": "depth_mup", "block_layers": 2},
         {"parametrization": "depth_mup", "activation": "gelu"},
+        {"parametrization": "depth_mup", "activation": "tanh"},
         {"parametrization": "mup", "skip": False, "activation": "erf"},
     ],
     ids=lambda shape: "-".join(map(str, shape.values())),
@@ -471,6 +487,30 @@ def test_the_gap_of_a_batch_is_that_of_one_sample_if_there_is_one():
     assert abs(gaps[1] / gaps[2] - 2) < 0.02
 
 
+@pytest.mark.parametrize("role", ["input", "hidden_2", "output"])
+def test_the_response_ratio_of_a_batch_is_that_of_one_sample_if_there_is_one(role):
+    x, y = np.ones((1, 5)), np.array([[2.0]])
+    for depth in (2, 64):
+        found = batch_response_ratio(x, y, x, depth=depth, trainable=(role,))
+        assert isclose(found, response_ratio(role, depth=depth))
+    # Of several samples it is another number, but for the output layer.
+    several = batch_response_ratio(INPUTS, TARGETS, INPUTS, depth=64, trainable=(role,))
+    assert isclose(several, 1.0 if role == "output" else found) == (role == "output")
+
+
+def test_the_gap_of_tanh_is_that_of_one_sample_if_there_is_one():
+    x, y = np.ones((1, 5)), np.array([[2.0]])
+    functions = [lambda h, f=f: f("tanh", h) for f in (phi, phi_prime)]
+    for horizon in (0.3, 3.0):
+        options = {"depth": 8, "horizon": horizon}
+        standard, decoupled = (
+            sum(one_sample_response(*functions, coupling=coupling, **options).values())
+            for coupling in ("standard", "decoupled")
+        )
+        found = batch_gap(x, y, x, activation="tanh", **options)
+        assert abs(found - (1 - decoupled / standard)) < 1e-5
+
+
 @pytest.mark.parametrize("coupling", ["standard", "decoupled"])
 @pytest.mark.parametrize("trainable", SUBSETS)
 def test_linear_recursion_starts_as_the_closed_form(coupling, trainable):
@@ -553,7 +593,7 @@ def test_memory_counts_bases_once_and_no_more_than_the_particles():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "tanh"}, "activation: no closed form for 'tanh'"),
+        ({"activation": "swish"}, "activation: 'swish' is not one of"),
         ({"parametrization": "ntk"}, "parametrization: 'ntk' is not one of mup"),
         ({"trainable": ("hidden_1",)}, "trainable: 'hidden_1' is not one of"),
         ({"coupling": "both"}, "coupling: 'both'"),

@@ -296,7 +296,7 @@ def test_the_command_writes_the_same_bytes_in_any_locale(synthetic, command, tmp
     assert there.read_bytes() == here.read_bytes()
     assert "contradicted → inconclusive" in told
     assert told.endswith(f"All observables: {here}\n")
-    assert len(pd.read_csv(here)) == 24
+    assert len(pd.read_csv(here)) == synthetic_report.FINDINGS
 
 
 def test_a_preset_without_record_is_told_so_and_is_no_error(command, tmp_path, monkeypatch, capfd):

@@ -841,6 +841,19 @@ def test_internal_changes():
     assert set(line["depth"]) == {4, 8, 16, 32, 64, 128, 256}
 
 
+def test_the_gradient_s_closed_form_stands_beside_decoupled_networks_at_their_scale():
+    corrected = {"parametrization": "depth_mup_corrected", "correction": 0.5}
+    results = synthetic.changes({}, couplings=["standard", "decoupled"], **corrected)
+    frame = internal_collapse(results)
+    exact = frame[frame["source"] == "closed_form"].set_index("depth")
+    assert set(exact["series"]) == {"depth_mup_corrected p=0.5, decoupled"}
+    where = {"step": 1, "depth": 4, "series": exact["series"].iloc[0], "source": "network"}
+    measured = one(frame, "gradient_change_1", **where)["estimate"]
+    assert exact.loc[4, "estimate"] == pytest.approx(measured)
+    ratio = exact.loc[256, "estimate"] / exact.loc[64, "estimate"]
+    assert ratio == pytest.approx(2.0, rel=0.02)  # L^p, but for what is left of 1/L
+
+
 def test_round_off_is_no_change():
     results = synthetic.changes({"stream_change_2": -4.0})
     frame = internal_collapse(results)

@@ -10,7 +10,6 @@ from nfd.evidence.first_order import (
     fit_first_order,
     ratio_interval,
 )
-from nfd.evidence.fits import extrapolation_weights
 from nfd.seeds import generator
 
 DEPTHS = np.array([4.0, 8, 16, 32, 64])
@@ -40,7 +39,6 @@ def test_two_sizes_are_richardsons_extrapolation():
     sizes = np.array([1024.0, 8192.0])
     found = first_order_weights(sizes)[0]
     np.testing.assert_allclose(found, [-1 / 7, 8 / 7])
-    np.testing.assert_allclose(found, extrapolation_weights(sizes))
 
 
 def test_one_size_has_no_limit():

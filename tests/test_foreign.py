@@ -41,6 +41,8 @@ def test_the_example_is_judged_and_shown(example, tmp_path, capsys):
     assert 'id="figure-depth_transfer"' in html
     assert "mine.csv" in html
     assert 'id="cost"' not in html  # nothing is known of costs, configuration and record
+    for place in re.findall('href="#([^"]+)"', html):
+        assert f'id="{place}"' in html
 
 
 def test_csv_and_parquet_are_judged_alike(example, tmp_path):

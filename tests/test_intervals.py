@@ -104,12 +104,6 @@ def test_pairing_removes_what_seeds_share():
     assert apart.high - apart.low > 1.0
 
 
-def test_resolution_widens_even_an_interval_without_spread():
-    values = np.ones((5, 1))
-    found = intervals.interval(lambda m: m[:, 0], values, resolution=0.2)
-    assert found.high - found.estimate == pytest.approx(1.96 * 0.2, rel=1e-3)
-
-
 def test_one_seed_gives_an_estimate_without_bounds():
     found = intervals.interval(lambda m: m[:, 0], np.ones((1, 1)))
     assert found.estimate == 1.0
@@ -217,17 +211,6 @@ def test_plateau_needs_four_points():
     assert np.isnan(fits.fit_plateau(DEPTHS[:3], np.ones((1, 3)))).all()
 
 
-def test_limit_fit_recovers_its_law():
-    n, L = (axis.ravel() for axis in np.meshgrid([32.0, 64, 128, 256], [2.0, 4, 8]))
-    losses = (0.3 + 2.0 * n**-0.7 + 0.5 * L**-1.2)[None]
-    np.testing.assert_allclose(fits.fit_limit(n, L, losses), [[0.3, 2.0, 0.7, 0.5, 1.2]], atol=1e-8)
-
-
-def test_limit_fit_needs_three_sizes_of_each_kind():
-    n, L = (axis.ravel() for axis in np.meshgrid([32.0, 64, 128, 256], [2.0, 4]))
-    assert np.isnan(fits.fit_limit(n, L, np.ones((1, 8)))).all()
-
-
 # ------------------------------------------------------------------------------------------------ vectors
 
 
@@ -242,8 +225,3 @@ def test_squared_distance_has_no_bias():
     assert abs(np.mean(found) - (offset**2).mean()) < 4 * error
     # Without the correction the variance of both means, 1/5 + 1/4, would be added.
     assert 4 * error < 0.45 / 4
-
-
-def test_extrapolation_removes_a_first_order_error():
-    depths = np.array([12.0, 32.0])
-    assert fits.extrapolation_weights(depths) @ (0.7 + 3.0 / depths) == pytest.approx(0.7)

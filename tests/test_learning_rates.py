@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from nfd.evidence.intervals import Interval
+from nfd.evidence.intervals import Interval, jackknife_interval
 from nfd.evidence.learning_rates import (
     Curves,
     Smoother,
     best_rates,
     drift,
+    edge_errors,
     losses_at_best,
     regret,
     regret_root,
@@ -162,7 +163,42 @@ def test_coverage_of_a_drift(slope, edge, noise, curvature):
         drift(curves(random, slope=slope, edge=edge, noise=noise, curvature=curvature))
         for _ in range(300)
     ]
-    assert 0.91 < np.mean([covers(f, slope) for f in found]) < 0.99
+    assert 0.91 < np.mean([covers(f, slope) for f in found]) <= 0.99
+
+
+def test_an_edge_that_all_seeds_have_alike_is_rounded_to_the_grid():
+    """Where it lies between two rates no seed shows: half a distance either way, drawn evenly."""
+    random = generator(13, "alike")
+    covered, by_seeds = 0, 0
+    for _ in range(100):
+        log2_edge = random.uniform(0.5, 1.0) - 0.1 * np.log2(DEPTHS / 16)
+        values = losses(random, slope=-0.1, noise=0.01, curvature=0.02)
+        values[:, np.log2(RATES) > log2_edge[:, None]] = np.nan
+        found = drift(Curves.of(RATES, DEPTHS, values, UNTRAINED))
+        covered += covers(found, -0.1)
+        alone = jackknife_interval(
+            lambda y: np.polyfit(np.log2(DEPTHS), Smoother.on(np.log2(RATES)).best(y.mean(0)), 1)[
+                0
+            ],
+            Curves.of(RATES, DEPTHS, values, UNTRAINED).log_losses,
+        )
+        by_seeds += covers(alone, -0.1)
+    assert covered > 0.93 * 100
+    assert by_seeds < 0.5 * 100  # the control: the jackknife alone
+
+
+def test_edges_that_scatter_place_themselves():
+    """Dithering: what rounding leaves falls fast with the scatter over the distance of rates."""
+    alike = np.full((5, 5, len(RATES)), 0.5)
+    alike[..., -3:] = np.nan
+    apart = alike.copy()
+    apart[:2, :, -4] = np.nan
+    rounded, dithered = (
+        edge_errors(Curves.of(RATES, DEPTHS, 0.5 + abs(np.log2(RATES) - 1) + v, 9.0))
+        for v in (alike, apart)
+    )
+    np.testing.assert_allclose(0.5 / 3, rounded)
+    assert (dithered < 0.4 * rounded).all()
 
 
 @pytest.mark.parametrize("slope", [0.0, -0.2])

@@ -42,7 +42,8 @@ def test_claims_and_figures_know_each_other():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_has_its_evidence_its_drawing_and_its_caption(name):
-    takes = ["results", "outputs"] if FIGURES[name].outputs else ["results"]
+    figure = FIGURES[name]
+    takes = ["results", *["outputs"] * figure.outputs, *["batch"] * figure.batch]
     assert list(signature(function("evidence", name)).parameters) == takes
     assert list(signature(function("figure", name)).parameters) == ["table"]
     assert caption_path(name).is_file()

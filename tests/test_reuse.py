@@ -139,11 +139,13 @@ def test_a_longer_run_goes_on_from_a_kept_shorter_one(place, caplog, monkeypatch
     monkeypatch.setenv("NFD_STORE_STATES", "yes")
     run("before", caplog, steps=3, **LONGER)
     monkeypatch.delenv("NFD_STORE_STATES")
+    assert len(pd.read_parquet("work/store")["address"].unique()) == 2 * NETWORKS + LIMITS
     made = run("longer", caplog, steps=6, **LONGER)
     assert made == (2 * 2, 0, LIMITS, 0)
     assert "trained 2 networks, 0 from the store, 10 continued" in " ".join(LOGGED)
     run("afresh", caplog, store="other/store", steps=6, **LONGER)
     assert_same_tables("longer", "afresh")
+    assert script("store")(["verify", "--sample", "100", "--data", "data.npz"]) == 0
     shorter = tables.read(sorted(Path("before").glob("*sgd.parquet"))[0])
     longer = tables.read(sorted(Path("longer").glob("*sgd.parquet"))[0])
     within = longer[longer["step"] <= 3].reset_index(drop=True)
@@ -154,7 +156,7 @@ def test_states_of_other_logged_steps_or_damaged_ones_are_not_used(place, caplog
     monkeypatch.setenv("NFD_STORE_STATES", "yes")
     run("before", caplog, steps=3, log_points=[1, 3])
     assert run("other", caplog, steps=6, log_points=[2, 3]) == (NETWORKS, 0, LIMITS, 0)
-    for path in Path("work/store/states").iterdir():
+    for path in Path("work/store/_states").iterdir():
         path.write_bytes(path.read_bytes()[:-100])
     assert run("longer", caplog, steps=6, log_points=[1, 3]) == (NETWORKS, 0, LIMITS, 0)
     run("afresh", caplog, store="other/store", steps=6, log_points=[1, 3])
@@ -287,6 +289,19 @@ def test_the_command_shows_prunes_exports_and_imports(filled, capsys):
     shutil.rmtree("work/store")
     assert main(["import", "tiny.parquet"]) == 0
     assert f"{NETWORKS + LIMITS} networks and simulations added" in capsys.readouterr().out
+
+
+def test_states_are_shown_and_pruned(filled, capsys, caplog, monkeypatch):
+    """The third seed is used by no configuration; 3 of its 4 networks per coupling have not diverged."""
+    monkeypatch.setenv("NFD_STORE_STATES", "yes")
+    shutil.rmtree("work/store")
+    run("again", caplog, seeds=3)
+    main = script("store")
+    assert main(["size"]) == 0
+    assert "; states of 15 networks, " in capsys.readouterr().out
+    assert main(["prune", "--config", "tiny.yaml"]) == 0
+    main(["size"])
+    assert "; states of 10 networks, " in capsys.readouterr().out
 
 
 def test_an_imported_store_is_judged_anew_without_training(filled, caplog):

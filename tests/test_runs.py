@@ -12,6 +12,7 @@ from nfd.limit.memory import memory_bytes
 from nfd.pipeline import run, tables
 from nfd.pipeline.config import check
 from nfd.pipeline.cost import LIBRARIES_MB
+from nfd.pipeline.first_batch import first_batch
 from nfd.pipeline.jobs import expand
 
 EXPERIMENT = {
@@ -169,3 +170,18 @@ def test_samples_that_just_suffice_are_accepted(digits: PreparedData) -> None:
         "trial", job.settings, digits.subset(8, 6), device=torch.device("cpu")
     )
     assert np.isfinite(results["value"]).all()
+
+
+def test_the_first_batch_is_what_the_first_step_learns(digits):
+    (job,) = jobs()[0]
+    inputs, targets, probes = first_batch(job.settings, digits)
+    data = run.job_data(job.settings, digits)
+    learned = data.batches[0]
+    np.testing.assert_array_equal(inputs, data.inputs[learned])
+    np.testing.assert_array_equal(targets.argmax(axis=1), data.targets[learned])
+    np.testing.assert_array_equal(probes, data.probe[0])
+
+
+def test_there_is_no_first_batch_where_every_seed_has_its_own(digits):
+    (job,) = jobs(data_order="per_seed", limit=None)[0]
+    assert first_batch(job.settings, digits) is None

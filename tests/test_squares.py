@@ -11,6 +11,7 @@ from nfd.evidence.squares import (
     mean_square,
     plateau,
     ratio_of_squares,
+    share_left,
 )
 from nfd.seeds import generator
 
@@ -63,6 +64,16 @@ def test_coverage_of_a_plateau_in_squares(left):
     assert 0.91 < covered <= (0.99 if left else 1.0)
     error = np.std([f.estimate for f in found]) / np.sqrt(300)
     assert abs(np.mean([f.estimate for f in found]) - left) < 4 * error
+
+
+@pytest.mark.parametrize(("left", "share"), [(0.1, 1.0), (0.0, 0.0)])
+def test_coverage_of_the_share_that_is_left(left, share):
+    """What stays and what vanishes as 1/L, at noise in which single squares are told from 0; as above."""
+    random = generator(9, "share", str(left))
+    squares = left + (0.1 - left) * 2 / DEPTHS
+    found = [share_left(DEPTHS, mean_square, gaps(random, squares)) for _ in range(300)]
+    assert 0.91 < np.mean([f.low <= share <= f.high for f in found]) <= 1.0
+    assert np.median([f.high - f.low for f in found]) < 0.4
 
 
 def test_a_root_of_a_clipped_square_is_biased_where_nothing_is_left():

@@ -18,6 +18,7 @@ from nfd.network.couplings import COUPLINGS
 from nfd.network.losses import LOSSES
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.network.stack import Trace
+from nfd.training import trainer as trainers
 from nfd.training.batches import TrainingData, as_values, draw_batches, log_spaced_steps
 from nfd.training.optimizers import OPTIMIZERS
 from nfd.training.train import train
@@ -336,12 +337,67 @@ def test_a_member_does_not_depend_on_its_neighbours(optimizer, dtype):
     assert len(set(ends)) == len(CROWD)
 
 
-def test_members_of_usual_width_do_not_depend_on_their_neighbours_either():
-    """Width 128 takes other matrix kernels: state tolerance 1e-6 in float32."""
-    a = Architecture(input_dim=5, outputs=3, width=128, depth=4)
+@pytest.mark.parametrize("shape", [{"width": 128}, {"width": 24, "input_dim": 3072}])
+def test_members_of_usual_sizes_do_not_depend_on_their_neighbours_either(shape, monkeypatch):
+    """Matrix kernels may be others for other stacks: state tolerance 1e-6 in float32.
+
+    With many pixels the members that have the same batches share the product of their input layers.
+    """
+    a = Architecture(**{"input_dim": 5, "outputs": 3, "depth": 4, **shape})
+    monkeypatch.setitem(SHAPE, "input_dim", a.input_dim)
+    monkeypatch.setattr(trainers, "SHARED", 2**18)
     crowd = run(CROWD, architecture=a)
     for m in (0, 1, 4):
         assert_same_member(crowd, m, run([CROWD[m]], architecture=a), 0, tolerance=1e-6)
+
+
+def test_members_with_the_same_batches_are_neighbours_that_share_them():
+    """And go on to do so when others have been dropped; too small an input layer is not shared."""
+    a = Architecture(input_dim=3072, outputs=3, width=128, depth=1)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((9, 3072)), rng.standard_normal((9, 3))
+    batches = {seed: draw_batches(9, 4, 2, 0, seed) for seed in range(4)}
+    members = [Member("mup", 0.1, seed) for seed in (2, 2, 2, 0, 0, 1)]
+    trainer = advanced(a, members, TrainingData(x, y, batches), steps=1)
+    assert trainer.groups == (3, 2, 1)
+    trainer.drop([0, 3, 4])
+    assert trainer.groups == (2, 1)
+    trainer.advance()
+    alone = advanced(a, members[:1], TrainingData(x, y, batches), steps=2)
+    close(trainer.stack.weights["input"][0][0], alone.stack.weights["input"][0][0])
+    shared = advanced(a, members, TrainingData(x, y, batches[0]), steps=1)
+    assert shared.groups == (6,)
+    assert advanced(Architecture(**SHAPE), CROWD, make_data(), steps=1).groups is None
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_longer_run_goes_on_bit_for_bit_from_a_shorter_one(optimizer):
+    """All couplings, beside other neighbours than before and with roles frozen there that are not here."""
+    a = Architecture(**SHAPE, block_layers=2)
+    members = [
+        Member("depth_mup", 0.02, 0, coupling=coupling, trainable=trainable)
+        for coupling in COUPLINGS
+        for trainable in (("input", "hidden_1", "hidden_2", "output"), ("hidden_2",))
+    ]
+    probes, long, short = ["output_change", "features"], make_data(), make_data(steps=3)
+    train_ = partial(train, a, loss="mse", optimizer=optimizer, probes=probes)
+    kept = {}
+    train_(members, short, log_steps=[1, 3], members_at_once=3, keep=kept.__setitem__)
+    assert set(kept) == set(range(len(members)))
+    whole = train_(members, long, log_steps=[1, 3, 4])
+    order = [5, 0, 7, 2, 1]
+    again = train_(
+        [members[m] for m in order],
+        long,
+        log_steps=[1, 3, 4],
+        begin=[kept[m] for m in order],
+        members_at_once=4,
+    )
+    for place, m in enumerate(order):
+        expected = {key: row for key, row in values(whole, m).items() if key[0] > 3}
+        assert values(again, place) == expected
+    early = [row for row in whole.rows if row["step"] <= 3]
+    assert early == train_(members, short, log_steps=[1, 3]).rows
 
 
 def test_seeds_decide_weights_and_batches_and_root_seed_decides_all():

@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -179,15 +180,12 @@ def test_many_killed_jobs(prepared, undisturbed, kind, seed):
 
 
 def kill_snakemake(checkout, config, undisturbed, kills):
-    """Kill Snakemake and all its jobs with each signal, after so many seconds; then let it end."""
-    for number, moment in kills:
-        process = start(
-            checkout, checkout.command("train", "limits", "--cores", "2", config=config)
-        )
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            kill(process, number)
+    """Kill Snakemake and all its jobs by each (signal, what waits for the moment); then let it end."""
+    for number, wait in kills:
+        command = checkout.command("train", "limits", "--cores", "2", config=config)
+        process = start(checkout, command)
+        wait(process)
+        kill(process, number)
         assert_whole(checkout.folder)
         checkout.snakemake("--unlock", config=config)
     done = checkout.snakemake("train", "limits", config=config)
@@ -195,22 +193,44 @@ def kill_snakemake(checkout, config, undisturbed, kills):
     assert_same_tables(checkout.folder / "results", undisturbed.folder / "results")
 
 
-def test_a_killed_snakemake_goes_on(prepared, undisturbed):
-    """Snakemake and all its jobs at once, as when a machine goes down or a session is closed.
+def in_training(checkout):
+    """Waits until the longer job has trained for about a second, or the process has ended."""
+    table = Path(job_path(checkout, "train", "--results")).relative_to("results")
+    log = checkout.folder / "logs" / table.with_suffix(".log")
 
-    The moments are those at which the longer job trains: Snakemake takes some seconds to start.
-    """
-    moment = 4 + seconds_of(undisturbed, "train") / 2
-    kill_snakemake(*prepared, undisturbed[0], [(signal.SIGTERM, moment), (signal.SIGKILL, moment)])
+    def wait(process):
+        log.unlink(missing_ok=True)
+        while process.poll() is None:
+            if log.exists() and "step/s" in log.read_text():
+                time.sleep(1)
+                return
+            time.sleep(0.1)
+
+    return wait
+
+
+def after(seconds):
+    """Waits so long, or until the process has ended."""
+
+    def wait(process):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
+
+    return wait
+
+
+def test_a_killed_snakemake_goes_on(prepared, undisturbed):
+    """Snakemake and all its jobs at once, as when a machine goes down or a session is closed."""
+    wait = in_training(prepared[0])
+    kill_snakemake(*prepared, undisturbed[0], [(signal.SIGTERM, wait), (signal.SIGKILL, wait)])
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(5))
 def test_a_snakemake_killed_many_times(prepared, undisturbed, seed):
     rng = random.Random(seed)
-    kill_snakemake(
-        *prepared, undisturbed[0], [(signal.SIGKILL, rng.uniform(2, 30)) for _ in range(5)]
-    )
+    moments = [after(rng.uniform(2, 30)) for _ in range(5)]
+    kill_snakemake(*prepared, undisturbed[0], [(signal.SIGKILL, wait) for wait in moments])
 
 
 def damage(path):

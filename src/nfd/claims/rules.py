@@ -165,6 +165,10 @@ def above(bound: float, what: str, excluded: float | None = None) -> Rule:
 
 # What several families ask.
 
+# A relative gap or error of outputs that counts as agreement (C3, C4): a tenth of what training changed.
+# It is judged in squares.
+AGREEMENT = 0.1
+
 # A rate O(s^-1) must show an exponent below this: three quarters of the way to -1.
 FIRST_ORDER = -0.75
 FIRST_ORDER_RATE = below(FIRST_ORDER, "decays as size^-1 or faster")

@@ -47,6 +47,14 @@ def fit_first_order(
     return mean_interval(np.moveaxis(np.tensordot(values, weights, axes=(1, 1)), -1, 1))
 
 
+def first_order_curve(
+    sizes: np.ndarray, limit: float, coefficient: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes from the least to the largest and limit + coefficient / size there, to be drawn as a curve."""
+    shown = np.geomspace(np.min(sizes), np.max(sizes), 30)
+    return shown, limit + coefficient / shown
+
+
 def doubling_gains(values: np.ndarray) -> Interval:
     """Fall of ``values`` (seeds, sizes, ...) from each size to the next, (sizes - 1, ...), paired by seed."""
     return mean_interval(values[:, :-1] - values[:, 1:])

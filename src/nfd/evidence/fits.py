@@ -9,7 +9,6 @@ import numpy as np
 # Exponents tried by the fits. Below L^-1/2, the slowest correction that theory knows, the plateau of a few
 # sizes is not determined: a slower decay is read as a plateau.
 PLATEAU_EXPONENTS = np.round(np.arange(0.5, 2.5001, 0.02), 2)
-LIMIT_EXPONENTS = np.round(np.arange(0.1, 2.5001, 0.1), 2)
 
 
 # ------------------------------------------------------------------------------------ straight lines
@@ -73,27 +72,6 @@ def fit_plateau(sizes: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.stack([coefficients[:, 0], coefficients[:, 1] * start**r, r], axis=1)
 
 
-def fit_limit(widths: np.ndarray, depths: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """Fit loss = limit + a n^-alpha + b L^-beta; returns (resamples, 5): limit, a, alpha, b, beta.
-
-    ``widths`` and ``depths`` (points,), ``losses`` (resamples, points). Both exponents run over
-    LIMIT_EXPONENTS, the rest is linear. Needs three widths, three depths and six points, else NaN.
-    """
-    if len(np.unique(widths)) < 3 or len(np.unique(depths)) < 3 or len(widths) < 6:
-        return np.full((len(losses), 5), np.nan)
-    n, L = widths / widths.min(), depths / depths.min()
-    pairs = [(alpha, beta) for alpha in LIMIT_EXPONENTS for beta in LIMIT_EXPONENTS]
-    designs = np.stack(
-        [np.stack([np.ones(len(n)), n**-alpha, L**-beta], axis=1) for alpha, beta in pairs]
-    )
-    best, coefficients = _best_design(designs, losses)
-    alpha, beta = np.array(pairs)[best].T
-    limit, a, b = coefficients.T
-    return np.stack(
-        [limit, a * widths.min() ** alpha, alpha, b * depths.min() ** beta, beta], axis=1
-    )
-
-
 def _best_design(designs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which of the designs (candidates, points, columns) fits each row of y best, and its coefficients."""
     q, r = np.linalg.qr(designs)
@@ -105,9 +83,3 @@ def _best_design(designs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nda
         best[better], least[better] = candidate, explained[better]
     projected = np.einsum("rpc,rp->rc", q[best], y)
     return best, np.linalg.solve(r[best], projected[..., None])[..., 0]
-
-
-def extrapolation_weights(depths: np.ndarray) -> np.ndarray:
-    """Weights of values at two depths that remove an error proportional to 1/L (Richardson)."""
-    shallow, deep = depths
-    return np.array([-shallow, deep]) / (deep - shallow)

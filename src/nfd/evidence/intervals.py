@@ -112,14 +112,12 @@ def interval(
     statistic: Statistic,
     *groups: np.ndarray,
     names: Sequence[str | int] = (),
-    resolution: np.ndarray | float = 0.0,
 ) -> Interval:
     """Bootstrap interval of a function of means over seeds.
 
     ``groups`` are arrays (seeds, *cells). Seeds of different groups are independent (networks and
     limit, say) and are resampled one group at a time; the variances add and Welch's formula gives the
-    degrees of freedom. ``resolution`` is a known standard deviation of the statistic that seeds do not
-    show (rounding to a grid); it adds in quadrature. ``names`` address the random numbers.
+    degrees of freedom. ``names`` address the random numbers.
 
     A group with one seed has no measurable spread: the bounds are NaN.
     """
@@ -129,9 +127,7 @@ def interval(
         _variance(statistic, means, index, group, (*names, index))
         for index, group in enumerate(groups)
     ]
-    sampling, df = _half_width(variances, [len(group) for group in groups])
-    rounding = student.ppf(0.5 + level_in_use() / 2, np.inf) * np.asarray(resolution)
-    half = np.sqrt(sampling**2 + rounding**2)
+    half, df = _half_width(variances, [len(group) for group in groups])
     return Interval(estimate, estimate - half, estimate + half, df, level_in_use())
 
 

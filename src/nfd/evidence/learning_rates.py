@@ -11,9 +11,10 @@ over seeds needs. Seeds share their rates and sizes, so whatever a seed adds to 
 one that has learned nothing: its loss is that of step 0. So a rate at which one seed of ten diverged is not
 dropped, it is worse by a tenth of the distance to an untrained network; the mean over seeds of such curves
 is what a user risks. Near the edge of stability the curve turns up like a wall at a place that differs from
-seed to seed; the jackknife sees that, so intervals widen there and still cover. On a grid coarser than
-FINE_GRID they do not, because the wall's place is then rounded alike for all seeds: sizes with diverged runs
-in view of their best rate are not usable there. docs/statistics.md has the simulations behind this choice.
+seed to seed; the jackknife sees that, so intervals widen there and still cover. Where it hardly differs it is
+rounded to the grid alike for all seeds, which :func:`edge_errors` adds. On a grid coarser than FINE_GRID too
+little is left to say: sizes with diverged runs in view of their best rate are not usable there.
+docs/statistics.md has the simulations behind this choice.
 
 **What is judged.** Nothing here depends on the losses being those of the last step: any array (seeds, sizes,
 rates) of positive values, the less the better, will do: losses at an early step, or the number of steps
@@ -45,7 +46,7 @@ ROUNDED_RATES = 0.02
 PLACE_ERROR = 0.05
 ROOT_ERROR = 0.06
 # A curve that is lower than its ends by no more than this, in log loss, is flat: all runs diverged, say.
-ROUND_OFF = 1e-6
+FLAT = 1e-6
 # The smoothed curve is evaluated at so many points per octave.
 FINENESS = 16
 
@@ -125,7 +126,7 @@ class Smoother:
         step = np.diff(self.log2_rates)[0]
         place = np.take_along_axis(self.log2_rates[:-1] + share * step, chosen, axis=-1)[..., 0]
         ends = np.minimum(curve[..., 0], curve[..., -1])
-        return np.where(least < ends - ROUND_OFF, place, np.nan)
+        return np.where(least < ends - FLAT, place, np.nan)
 
     def rise(self, means: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         """By how much curves (..., rates) rise between two log2 rates (...,): the integral of their slope.
@@ -221,7 +222,30 @@ def drift(curves: Curves) -> Interval:
         lambda y: smoother.best(y.mean(axis=0)[kept]) @ influence, curves.log_losses
     )
     place_error = PLACE_ERROR * np.diff(curves.log2_rates).max()
-    return _widened(found, place_error * np.sqrt((influence**2).sum()))
+    known = influence * np.hypot(place_error, edge_errors(curves)[kept])
+    return _widened(found, np.sqrt((known**2).sum()))
+
+
+def edge_errors(curves: Curves) -> np.ndarray:
+    """Standard deviations of log2 best rates, (sizes,), that seeds do not show beside an edge.
+
+    The edge's place is rounded to the grid. If all seeds diverge at the same rate it lies anywhere within a
+    distance d of rates: d / sqrt(12), or d / 3 because the errors of neighbouring sizes go together where it
+    moves slowly. If their edges scatter by s they show where it is, as dithering does, and the error of the
+    mean falls as exp(-2 (pi s / d)^2).
+    """
+    spacing = np.diff(curves.log2_rates).max()
+    place = edges(curves)
+    known = np.isfinite(place)
+    number = known.sum(axis=0)
+    mean = np.where(known, place, 0.0).sum(axis=0) / np.maximum(number, 1)
+    spread = np.where(known, (place - mean) ** 2, 0.0).sum(axis=0) / np.maximum(number - 1, 1)
+    # Rounding itself adds its variance to what is seen.
+    scatter = np.maximum(spread / spacing**2 - 1 / 12, 0.0)
+    rounding = spacing / 3 * np.exp(-2 * np.pi**2 * scatter)
+    best = curves.smoother().best(curves.log_losses.mean(axis=0))
+    in_view = (number > 0) & (np.abs(mean - best) < BANDWIDTH)
+    return np.where(in_view, rounding, 0.0)
 
 
 def _influence(log2_sizes: np.ndarray) -> np.ndarray:
@@ -262,12 +286,23 @@ def regret_root(curves: Curves) -> Interval:
         return np.sign(kept - best) * np.sqrt(np.maximum(excess, 0.0))
 
     found = jackknife_interval(root, curves.log_losses)
-    found = _widened(found, ROOT_ERROR * np.abs(found.estimate))
+    found = _widened(found, np.hypot(ROOT_ERROR * np.abs(found.estimate), _root_errors(curves)))
     kept = usable(curves)
     estimate, low, high = (
         np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)
     )
     return Interval(estimate, low, high, found.df, found.level)
+
+
+def _root_errors(curves: Curves) -> np.ndarray:
+    """What edges rounded to the grid leave uncertain in the roots of regrets, (sizes,): 0 for the first."""
+    errors = edge_errors(curves)
+    shift = np.where(np.arange(len(errors)) > 0, np.hypot(errors, errors[0]), 0.0)
+    smoother = curves.smoother()
+    means = curves.log_losses.mean(axis=0)
+    best = smoother.best(means)
+    excess = [smoother.rise(means, best, best + sign * shift) for sign in (-1, 1)]
+    return np.sqrt(np.maximum(np.mean(excess, axis=0), 0.0))
 
 
 def squared(root: Interval) -> Interval:

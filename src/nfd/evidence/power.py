@@ -70,14 +70,16 @@ class Case:
 
 DEPTHS = np.array([4.0, 8, 16, 32, 64])
 DRIFT, REGRET = 0.1, log(1.1)
+ASYMMETRY = 0.3
+EDGE_SCATTER = 0.3  # octaves
 
 
 @dataclass(frozen=True)
 class Bowl:
     """Log loss over rate: curvature d^2 at d octaves from the best rate, steeper by 0.3 d above it.
 
-    ``noise`` is that of log loss from run to run, ``edge`` how many octaves above the best rate runs diverge
-    (with a scatter of EDGE_SCATTER), ``untrained`` the loss at step 0.
+    ``noise`` is that of log loss from run to run, ``edge`` how many octaves above the best rate runs diverge,
+    with a ``scatter`` of so many, ``untrained`` the loss at step 0.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Bowl:
     edge: float
     untrained: float = 2.3
     spacing: float = 0.5
+    scatter: float = EDGE_SCATTER
 
     @property
     def rates(self) -> np.ndarray:
@@ -106,7 +109,7 @@ class Bowl:
         own = random.normal(size=(seeds, *law.shape))
         log_loss = log(self.loss) + law + 2 * self.noise * by_seed + self.noise * own
         scatter = random.normal(size=(seeds, 1, 1)) + random.normal(size=(seeds, len(DEPTHS), 1))
-        diverged = distance > self.edge + EDGE_SCATTER / sqrt(2) * scatter
+        diverged = distance > self.edge + self.scatter / sqrt(2) * scatter
         return np.where(diverged, np.nan, np.exp(log_loss))
 
     def curves(self, losses: np.ndarray) -> learning_rates.Curves:
@@ -122,7 +125,7 @@ class Bowl:
         """Signed root of the largest size's regret in mean log loss, diverged runs at the untrained one's."""
         distance = np.linspace(-4, 4, 8001)
         untrained = log(self.untrained / self.loss)
-        diverged = norm.cdf((distance - self.edge) / EDGE_SCATTER)
+        diverged = norm.cdf((distance - self.edge) / self.scatter)
         alive = np.minimum(self.law(distance), untrained)
         mean = alive + diverged * (untrained - alive)
         kept = distance[mean.argmin()] - drift * np.log2(DEPTHS[-1] / DEPTHS[0])
@@ -139,11 +142,12 @@ class Bowl:
         return self.drift(np.where(alive, losses, survivors))
 
 
-ASYMMETRY = 0.3
-EDGE_SCATTER = 0.3
 SHALLOW = Bowl("shallow bowl (CIFAR-10), edge far", 1.66, 0.02, 0.006, edge=9.0)
 SHALLOW_EDGE = Bowl("shallow bowl, edge 1.5 octaves above", 1.66, 0.02, 0.006, edge=1.5)
 SHALLOW_CLOSE = Bowl("shallow bowl, edge 0.5 octaves above", 1.66, 0.02, 0.006, edge=0.5)
+SHALLOW_SHARP = Bowl(
+    "shallow bowl, edge 0.5 octaves above, all seeds alike", 1.66, 0.02, 0.006, 0.5, scatter=0.03
+)
 SHALLOW_COARSE = Bowl(
     "shallow bowl, edge far, grid of octaves", 1.66, 0.02, 0.006, 9.0, spacing=1.0
 )
@@ -159,6 +163,7 @@ def transfer_cases() -> list[Case]:
         SHALLOW,
         SHALLOW_EDGE,
         SHALLOW_CLOSE,
+        SHALLOW_SHARP,
         SHALLOW_COARSE,
         DEEP,
         DEEP_EDGE,

@@ -17,7 +17,8 @@ hidden_1``, ``depth_mup, decoupled`` (:func:`series_label`). The optimizer is on
 compare the standard with the decoupled network have an empty ``coupling`` and the standard network's series.
 
 A run that diverged never enters an average: it is left out and counted in a row ``diverged_runs``
-(estimate: how many; seeds: out of how many; one row per shape, coupling and learning rate with any).
+(estimate: how many; seeds: out of how many; one row per shape, coupling and learning rate with any). Only in
+losses over learning rates it counts, as untrained (:mod:`nfd.evidence.learning_rates`).
 """
 
 from collections.abc import Mapping

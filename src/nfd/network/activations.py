@@ -106,7 +106,7 @@ def _tanh_kernel(covariance: np.ndarray) -> KernelMoments:
         v = np.tanh(along[:, None, None] * _NODES[:, None] + apart[:, None, None] * _NODES)
         values[row] = (v @ _WEIGHTS) @ (_WEIGHTS * u)
         slopes[row] = ((1 - v**2) @ _WEIGHTS) @ (_WEIGHTS * (1 - u**2))
-    return KernelMoments(values, slopes)
+    return KernelMoments((values + values.T) / 2, (slopes + slopes.T) / 2)
 
 
 def _arc_sine_kernel(covariance: np.ndarray) -> KernelMoments:

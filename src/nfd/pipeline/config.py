@@ -7,6 +7,7 @@ The Snakefile imports this module, so it loads nothing heavy.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,13 @@ class ConfigError(ValueError):
 
 def load_schema() -> dict[str, Any]:
     """The JSON schema of the configuration, with the names that the registries hold today."""
+    schema = _written_schema()
+    return {**schema, "$defs": schema["$defs"] | schema_definitions()}
+
+
+@cache
+def _written_schema() -> dict[str, Any]:
     schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    schema["$defs"] |= schema_definitions()
     return schema
 
 

@@ -1,8 +1,8 @@
 """Final states of trained networks, so that a longer training goes on from them instead of from nothing.
 
-Kept only where ``NFD_STORE_STATES`` is set, in the folder ``states`` of the store, one file per network under
-the network's address: a state has the size of the network's weights (four times as many numbers under Adam
-with a backward copy), where its rows take a few kB. Deleting them costs time and nothing else.
+Kept only where ``NFD_STORE_STATES`` is set, in the folder ``_states`` of the store (readers of Parquet pass
+over such names), one file per network under its address. A state is as large as the network's weights, their
+copies and what the optimizer remembers. Deleting states costs time and nothing else.
 """
 
 import logging
@@ -28,7 +28,7 @@ class States:
     @classmethod
     def beside(cls, store: str | Path) -> "States":
         """Those of a store; the environment says whether new ones are kept."""
-        return cls(Path(store) / "states", bool(os.environ.get("NFD_STORE_STATES")))
+        return cls(Path(store) / "_states", bool(os.environ.get("NFD_STORE_STATES")))
 
     def add(self, address: str, state: NetworkState) -> None:
         """Keep the final state of the network at ``address``."""
@@ -50,9 +50,9 @@ class States:
             log.warning("%s cannot be used (%s)", self._path(address), error)
             return None
 
-    def bytes(self) -> int:
-        """What they take."""
-        return sum(path.stat().st_size for path in self.folder.glob("*.pt"))
+    def sizes(self) -> list[int]:
+        """Bytes of each."""
+        return [path.stat().st_size for path in self.folder.glob("*.pt")]
 
     def keep_only(self, addresses: Collection[str]) -> None:
         """Drop all but those of the networks at ``addresses``."""

@@ -17,11 +17,15 @@ from nfd.pipeline.run import limit_parts, run_limit, run_training, training_part
 from nfd.pipeline.settings import JobSettings, LimitSettings, TrainingSettings, as_argument
 from nfd.pipeline.store import Store, address_of
 
-# By how much a number may differ from what is kept, relative to the largest of its network and metric.
-# Up to this width it must be the same bit for bit; beyond it, what a network is stacked with changes the
-# last bits (1e-6 in float32 after a few steps), which training carries on.
+# Up to this width, in float32, a network made again must be the same bit for bit. Beyond it other stacks may
+# take other kernels, on some processors, and training carries on what they change in the last bits: a sample
+# that a ReLU lets through here and not there moves single outputs. By how much a number may differ, relative
+# to the largest of its network and metric: about five times what was seen (docs/store.md).
 EXACT_WIDTH = 64
-TOLERANCE = 1e-4
+LOSS_TOLERANCE = 2e-3
+TOLERANCE = 0.1
+# A limit is simulated alone; the number of threads changes its last bits.
+LIMIT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,19 @@ def _compared(
     address: str, kept: pd.DataFrame, again: pd.DataFrame, settings: JobSettings
 ) -> Check:
     width = settings.width if isinstance(settings, TrainingSettings) else 0
-    limit = 0.0 if width and width <= EXACT_WIDTH and settings.precision == "float32" else TOLERANCE
     columns = ["step", "split", "metric", "diverged"]
+    # A network that has gone on from a shorter run has its rows in another order.
+    kept, again = (rows.sort_values(columns[:3]) for rows in (kept, again))
     same = kept[columns].to_numpy().tolist() == again[columns].to_numpy().tolist()
-    difference = _difference(_numbers(kept), _numbers(again)) if same else np.inf
-    return Check(address, width, difference, difference <= limit)
+    found = differences(_numbers(kept), _numbers(again)) if same else {"rows": np.inf}
+    worst = max(found.values())
+    if not width:
+        passed = worst <= LIMIT_TOLERANCE
+    elif width <= EXACT_WIDTH and settings.precision == "float32":
+        passed = worst == 0
+    else:
+        passed = tolerable(found)
+    return Check(address, width, worst, passed)
 
 
 def _numbers(rows: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -121,12 +133,22 @@ def _numbers(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     return numbers
 
 
-def _difference(kept: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray]) -> float:
-    """Largest difference of two networks, each metric relative to its largest number."""
-    worst = 0.0
+def differences(
+    kept: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Largest difference of two networks in each metric, relative to its largest number."""
+    found = {}
     for metric, numbers in kept.items():
-        if not np.array_equal(np.isnan(numbers), np.isnan(again[metric])):
-            return np.inf
         size = np.nanmax(np.abs(numbers), initial=1e-300)
-        worst = max(worst, float(np.nanmax(np.abs(numbers - again[metric]), initial=0.0) / size))
-    return worst
+        largest = np.nanmax(np.abs(numbers - again[metric]), initial=0.0) / size
+        same_holes = np.array_equal(np.isnan(numbers), np.isnan(again[metric]))
+        found[metric] = float(largest) if same_holes else np.inf
+    return found
+
+
+def tolerable(found: Mapping[str, float]) -> bool:
+    """Whether :func:`differences` are no larger than other kernels may make them."""
+    return all(
+        difference <= (LOSS_TOLERANCE if metric == "loss" else TOLERANCE)
+        for metric, difference in found.items()
+    )

@@ -33,7 +33,12 @@ import numpy as np
 import pandas as pd
 
 from nfd.evidence.estimates import add_diverged, add_means, root
-from nfd.evidence.first_order import diminishing_ratio, first_order_weights, fit_first_order
+from nfd.evidence.first_order import (
+    diminishing_ratio,
+    first_order_curve,
+    first_order_weights,
+    fit_first_order,
+)
 from nfd.evidence.fits import line, loglog_slope
 from nfd.evidence.intervals import jackknife_interval
 from nfd.evidence.selection import (
@@ -61,7 +66,6 @@ COMPARISONS = {
 }
 # Shallower networks are left out of extrapolations: there the next term, in 1/L^2, counts.
 FROM_DEPTH = 4
-CURVE_POINTS = 30
 
 
 def limit_convergence(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd.DataFrame:
@@ -109,8 +113,7 @@ def _add_loss_over_depth(rows: Rows, data: pd.DataFrame) -> None:
         network, seeds = {name: keys[name] for name in LINE}, len(values)
         fit = fit_first_order(depths, values)
         rows.add("loss_at_infinite_depth", network, fit.part(0), seeds, **columns)
-        shown = np.geomspace(depths.min(), depths.max(), CURVE_POINTS)
-        curve = fit.estimate[0] + fit.estimate[1] / shown
+        shown, curve = first_order_curve(depths, *fit.estimate)
         rows.add("train_loss", network, curve, seeds, depth=shown, **columns)
         if np.allclose(np.diff(np.log2(depths)), 1):
             # With doublings each gain is 2^-r of the one before.

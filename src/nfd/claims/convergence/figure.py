@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nfd.claims.rules import AGREEMENT
 from nfd.drawing.axes import fix_ticks, log_y, size_axis
 from nfd.drawing.lines import (
     coupling_entries,
@@ -76,7 +77,6 @@ DISTANCES = {  # series -> as printed
     "NFD to itself": "NFD → NFD, other seeds",
     "coupled limit to itself": "coupled limit → itself, other seeds",
 }
-THRESHOLD = 0.01  # squared error that counts as converged, as in verdict.py
 
 
 def _against(table: pd.DataFrame, limit: str) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def _distances(table: pd.DataFrame) -> list[Panel]:
             pd.concat([apart, nearer]),
             "relative to the squared output change",
             {**DISTANCES, **minus},
-            (0.0, THRESHOLD),
+            (0.0, AGREEMENT**2),
         ),
         dots(
             "exponents (hollow: step 0)",
@@ -124,7 +124,7 @@ def _over_width_panel(axes: Axes, table: pd.DataFrame, ramp: Ramp) -> None:
     for (_, depth), points in table.groupby(["series", "depth"]):
         mark = replace(mark_of(points.iloc[0]), marker="o", colour=ramp.get(depth, INK))
         draw_line(axes, points, "width", mark)
-    reference_line(axes, THRESHOLD)
+    reference_line(axes, AGREEMENT**2)
 
 
 def _over_depth_panel(axes: Axes, table: pd.DataFrame) -> None:
@@ -136,7 +136,7 @@ def _over_depth_panel(axes: Axes, table: pd.DataFrame) -> None:
     for _, points in finite.groupby(["series", "source"]):
         draw_line(axes, points, "depth", _mark(points.iloc[0]))
     _infinite_depth(axes, pick(table, "error_square_at_infinite_depth"), networks["depth"].max())
-    reference_line(axes, THRESHOLD)
+    reference_line(axes, AGREEMENT**2)
 
 
 def _mark(row: pd.Series) -> Mark:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from nfd.claims.rules import (
+    AGREEMENT,
     CONTRADICTED,
     FIRST_ORDER_RATE,
     NEGATIVE,
@@ -27,10 +28,8 @@ from nfd.claims.rules import (
     within,
 )
 
-# Relative error that counts as converged: a tenth of what training changed, as in C4, since both ask whether
-# independent weights give the same outputs. Errors are judged in squares.
-LIMIT_ERROR = 0.1
-SQUARE = LIMIT_ERROR**2
+# The threshold of C4 as well, since both ask whether independent weights give the same outputs.
+SQUARE = AGREEMENT**2
 CONVERGES = Rule(
     f"supported if the interval lies below {SQUARE:g} of the squared output change; contradicted if above "
     "and the networks are significantly nearer to the coupled limit",
@@ -42,7 +41,8 @@ CLOSE = below(SQUARE, "no distance to speak of")
 APART = above(SQUARE, "the two limits differ")
 THE_SAME = within(-SQUARE, SQUARE, "a limit does not differ from itself")
 
-FIGURE = "limit_convergence"
+CONVERGENCE = "limit_convergence"
+NAMED_LIMITS = {"standard": "coupled limit", "decoupled": "NFD", "fresh": "NFD, fresh copies"}
 AT_INFINITY = "squared relative error of the widest networks at infinite depth, from limit + b / L"
 
 
@@ -87,7 +87,7 @@ def limit_convergence(frames: Frames) -> list[Finding]:
             "standard networks against the coupled limit",
         ),
         _distance(frames, "decoupled to NFD", "network", CLOSE, "decoupled networks against NFD"),
-        *(_loss_rate(frames, series) for series in ("depth_mup", "depth_mup, decoupled")),
+        *(_loss_rate(frames, coupling) for coupling in NAMED_LIMITS),
         _width_rate(frames),
     ]
 
@@ -108,8 +108,8 @@ def _distance(
     line = {"series": series, "parametrization": "depth_mup", "source": source}
     return finding(
         frames,
-        FIGURE,
-        pick_row(frames[FIGURE], "error_square_at_infinite_depth", **line),
+        CONVERGENCE,
+        pick_row(frames[CONVERGENCE], "error_square_at_infinite_depth", **line),
         rule,
         observable,
         AT_INFINITY
@@ -122,7 +122,7 @@ def _distance(
 
 def _nfd_error(frames: Frames, limit: str, *, decides: bool) -> Finding:
     """Standard networks against one kind of NFD, and whether the coupled limit is nearer."""
-    frame = frames[FIGURE]
+    frame = frames[CONVERGENCE]
     line = {"parametrization": "depth_mup", "source": "network"}
     series = f"{limit} minus coupled limit"
     nearer = pick_row(frame, "squared_error_difference", series=series)
@@ -136,7 +136,7 @@ def _nfd_error(frames: Frames, limit: str, *, decides: bool) -> Finding:
         )
     return finding(
         frames,
-        FIGURE,
+        CONVERGENCE,
         pick_row(frame, "error_square_at_infinite_depth", series=f"standard to {limit}", **line),
         CONVERGES,
         f"standard networks against {limit}",
@@ -148,22 +148,22 @@ def _nfd_error(frames: Frames, limit: str, *, decides: bool) -> Finding:
     )
 
 
-def _loss_rate(frames: Frames, series: str) -> Finding:
+def _loss_rate(frames: Frames, coupling: str) -> Finding:
     """The exponent at which a limit's loss goes to that of infinite depth, paired by seed over depths."""
-    limit = {"depth_mup": "coupled limit", "depth_mup, decoupled": "NFD"}[series]
+    line = {"parametrization": "depth_mup", "coupling": coupling}
     return finding(
         frames,
-        FIGURE,
-        pick_row(frames[FIGURE], "loss_exponent", series=series),
+        CONVERGENCE,
+        pick_row(frames[CONVERGENCE], "loss_exponent", **line),
         FIRST_ORDER_RATE,
-        f"rate in depth, loss of the {limit}",
+        f"rate in depth, loss of the {NAMED_LIMITS[coupling]}",
         "-r in loss = loss at infinite depth + b L^-r, from the ratio of gains",
         absent="three depths of a limit, each twice the one before",
     )
 
 
 def _width_rate(frames: Frames) -> Finding:
-    frame = frames[FIGURE]
+    frame = frames[CONVERGENCE]
     line: Mapping[str, Any] = {
         "series": "standard to NFD",
         "parametrization": "depth_mup",
@@ -173,7 +173,7 @@ def _width_rate(frames: Frames) -> Finding:
     window = {} if row is None else {"depth": row["depth"], **line}
     return finding(
         frames,
-        FIGURE,
+        CONVERGENCE,
         row,
         FIRST_ORDER_RATE,
         "rate in width at initialisation",

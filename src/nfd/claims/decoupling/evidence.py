@@ -35,7 +35,7 @@ response_by_layer (steps at a rate so small that they add up)
     first_gap_square               closed_form  the same on the very batch, and 'one sample, <the same>'
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ from nfd.closed_form import (
     response_ratio,
 )
 from nfd.evidence.estimates import add_diverged, add_losses
-from nfd.evidence.first_order import first_order_weights
+from nfd.evidence.first_order import first_order_curve, first_order_weights
 from nfd.evidence.intervals import Interval, jackknife_interval
 from nfd.evidence.selection import (
     at_reading_rate,
@@ -63,12 +63,11 @@ from nfd.evidence.selection import (
     pick_runs,
     pick_vectors,
 )
-from nfd.evidence.squares import plateau, ratio_of_squares
+from nfd.evidence.squares import Squares, plateau, ratio_of_squares
 from nfd.evidence.table import CELL, DEFAULT_TRAINABLE, NETWORK, Rows
 from nfd.network.activations import ACTIVATIONS
 from nfd.network.parametrization import FEATURE_LEARNING
 
-CURVE_POINTS = 30
 # Per cent of the fall of the training loss at which gaps are read.
 PROGRESS = (10, 25, 50, 75)
 # Couplings compared with the standard one, and the coupling in the rows that do so.
@@ -81,8 +80,6 @@ RESPONSES = (
     "response_of_tanh",
 )
 HORIZONS = (0.1, 0.141, 0.2, 0.3, 0.424, 0.6, 1.0, 1.41, 2.0, 3.0)
-
-Squares = Callable[[np.ndarray], np.ndarray]
 
 
 def gia_restoration(
@@ -141,14 +138,12 @@ class _Line:
         self.rows.add(quantity, self.keys, found, seeds, step=step, **columns)
         if len(depths) < 3:  # two give any pair of values a plateau
             return
-        fitted = {"split": split, "source": "fit"}
+        fitted: dict[str, object] = {"split": split, "source": "fit"}
         if np.ndim(step) == 0:
             fitted["step"] = step
         level = plateau(depths, squares, sample)
         self.rows.add(f"{quantity}_plateau", self.keys, level, seeds, **fitted)
-        limit, amplitude = first_order_weights(depths) @ found.estimate
-        shown = np.geomspace(depths.min(), depths.max(), CURVE_POINTS)
-        curve = limit + amplitude / shown
+        shown, curve = first_order_curve(depths, *first_order_weights(depths) @ found.estimate)
         self.rows.add(quantity, self.keys, curve, seeds, depth=shown, **fitted)
 
 
@@ -277,7 +272,10 @@ def _add_loss_gap(line: _Line, part: pd.DataFrame, other: str) -> None:
 def _add_closed_forms(rows: Rows, data: pd.DataFrame, batch: Batch | None) -> None:
     """Exact squares of the first small step: of one sample, and of the batch that was learned."""
     run = data.iloc[0]
-    setting = {"horizon": float(run["horizon"]), "activation": str(run["activation"])}
+    setting: dict[str, Any] = {
+        "horizon": float(run["horizon"]),
+        "activation": str(run["activation"]),
+    }
     columns = {"source": "closed_form", "step": first_step(data), "split": "probe"}
     if ACTIVATIONS[run["activation"]].energy is not None:
         depths = np.sort(data["depth"].unique())
@@ -291,8 +289,8 @@ def _add_closed_forms(rows: Rows, data: pd.DataFrame, batch: Batch | None) -> No
     ]  # those with a finite kernel
     for network, part in each(wide, *NETWORK):
         depths = np.sort(part["depth"].unique())
-        options = network_options(network, str(run["loss"]))
-        exact = np.array([batch_gap(*batch, depth=int(L), **setting, **options) for L in depths])
+        options = {**setting, **network_options(network, str(run["loss"]))}
+        exact = np.array([batch_gap(*batch, depth=int(L), **options) for L in depths])
         rows.add("gap_square", network, exact**2, depth=depths, **columns)
 
 
@@ -354,7 +352,10 @@ def _add_ratios(line: _Line, twins: _Twins) -> None:
 
 def _add_exact_ratios(rows: Rows, data: pd.DataFrame, batch: Batch | None) -> None:
     run = data.iloc[0]
-    setting = {"horizon": float(run["horizon"]), "activation": str(run["activation"])}
+    setting: dict[str, Any] = {
+        "horizon": float(run["horizon"]),
+        "activation": str(run["activation"]),
+    }
     depths = np.unique(np.geomspace(data["depth"].min(), data["depth"].max(), 7).round())
     columns = {"source": "closed_form", "step": 1, "split": "probe", "depth": depths}
     for network, _ in each(data[data["coupling"] == "standard"], *NETWORK):
@@ -397,7 +398,11 @@ def _add_exact_over_horizon(rows: Rows, data: pd.DataFrame, batch: Batch | None)
     for horizon in HORIZONS:
         series = _horizon_series(activation, horizon)
         if batch is not None and ACTIVATIONS[activation].kernel is not None:
-            options = {"activation": activation, "loss": str(run["loss"]), "horizon": horizon}
+            options: dict[str, Any] = {
+                "activation": activation,
+                "loss": str(run["loss"]),
+                "horizon": horizon,
+            }
             exact = np.array([batch_gap(*batch, depth=depth, **options) ** 2])
             rows.add("first_gap_square", {}, exact, series=series, **columns)
         if ACTIVATIONS[activation].energy is not None:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from nfd.claims.rules import AGREEMENT
 from nfd.drawing.axes import fix_ticks, log_y, size_axis, step_axis
 from nfd.drawing.labels import end_label
 from nfd.drawing.lines import (
@@ -20,15 +21,22 @@ from nfd.drawing.lines import (
     ramp_entries,
     reference_line,
 )
-from nfd.drawing.names import diverged_note, fitted_number, lines_of, name_of, order_of, stack
+from nfd.drawing.names import (
+    COUPLING_NAMES,
+    diverged_note,
+    fitted_number,
+    lines_of,
+    name_of,
+    order_of,
+    stack,
+)
 from nfd.drawing.page import Panel, Row
 from nfd.drawing.panels import noted, sizes_panel, steps_panel
-from nfd.drawing.style import COLOURS, DASHES, FAINT, INK, Mark, Ramp, mark_of, ramp_of, tint
+from nfd.drawing.style import COLOURS, DASHES, FAINT, INK, Dash, Mark, Ramp, mark_of, ramp_of, tint
 from nfd.evidence.table import DEFAULT_TRAINABLE, pick, pick_measured
 
-THRESHOLD = 0.01  # squared gap that counts as agreement, as in verdict.py
 AT_PROGRESS = r"gap_square_at_(\d+)"
-GAP = "(output gap / change)²"
+GAP_LABEL = "(output gap / change)²"
 
 
 def gia_restoration(table: pd.DataFrame) -> list[Row]:
@@ -52,7 +60,10 @@ def gia_restoration(table: pd.DataFrame) -> list[Row]:
                 Panel("Depth-μP: gap over steps", plain, partial(_over_steps, ramp=ramp)),
                 Panel("the same over progress", progress, partial(_over_progress, ramp=ramp)),
             ],
-            coupling_entries(plain.replace({"coupling": {"": "decoupled"}})),
+            [
+                entry(f"against {COUPLING_NAMES[name]}", Mark(INK, DASHES[name]), marker=False)
+                for name in ("decoupled", "fresh")
+            ],
             height=2.1,
         ),
         Row(
@@ -106,18 +117,18 @@ def _loss_rows(
         yield Row(panels, legend if split == "train" else [], share_y=True)
 
 
-def _compared(row: pd.Series) -> str:
+def _compared(row: pd.Series) -> Dash:
     """The dash of the training that a row compares with the standard one."""
     return DASHES[row["coupling"] or "decoupled"]
 
 
 def _by_depth(axes: Axes, table: pd.DataFrame, x: str, ramp: Ramp) -> None:
-    log_y(axes, GAP)
+    log_y(axes, GAP_LABEL)
     networks = table[table["source"] == "network"]
     for (_, depth), points in networks.groupby(["series", "depth"]):
         mark = Mark(ramp.get(depth, INK), _compared(points.iloc[0]))
         draw_line(axes, points, x, mark, band=True)
-    reference_line(axes, THRESHOLD)
+    reference_line(axes, AGREEMENT**2)
 
 
 def _over_steps(axes: Axes, table: pd.DataFrame, ramp: Ramp) -> None:
@@ -147,7 +158,7 @@ def _gap_entries(gaps: pd.DataFrame) -> list[Line2D]:
 
 def _gap_panel(axes: Axes, table: pd.DataFrame) -> None:
     """Squared gaps over depth with their fits, and the exact ones."""
-    log_y(axes, GAP)
+    log_y(axes, GAP_LABEL)
     networks = table[table["source"] == "network"]
     size_axis(axes, "depth", networks["depth"])
     measured = table[table["source"] != "closed_form"]
@@ -166,7 +177,7 @@ def _gap_panel(axes: Axes, table: pd.DataFrame) -> None:
             points = points.sort_values("depth")
             colour = _mark(points.iloc[0]).colour
             axes.plot(points["depth"], points["estimate"], color=colour, linestyle=":")
-    reference_line(axes, THRESHOLD)
+    reference_line(axes, AGREEMENT**2)
 
 
 def _mark(row: pd.Series) -> Mark:
@@ -254,7 +265,7 @@ def _ratio_over_steps(axes: Axes, table: pd.DataFrame) -> None:
 
 def _over_horizon(axes: Axes, table: pd.DataFrame) -> None:
     """Points of networks over T, with the exact gap of this batch and of one sample."""
-    log_y(axes, GAP)
+    log_y(axes, GAP_LABEL)
     found = table["series"].str.extract(HORIZON)
     table = table.assign(activation=found["activation"], T=found["horizon"].astype(float))
     axes.set_xscale("log")
@@ -271,4 +282,4 @@ def _over_horizon(axes: Axes, table: pd.DataFrame) -> None:
     values = [0.1, 0.3, 1, 3]
     fix_ticks(axes, "x", values, [f"{value:g}" for value in values])
     axes.set_xlabel("time horizon T")
-    reference_line(axes, THRESHOLD)
+    reference_line(axes, AGREEMENT**2)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from nfd.claims.rules import (
+    AGREEMENT,
     INCONCLUSIVE,
     NEGATIVE,
     POSITIVE,
@@ -29,25 +30,23 @@ from nfd.claims.rules import (
 )
 from nfd.evidence.table import pick
 
-# Relative gap that counts as agreement: a tenth of what training changed, C3's threshold too. Outputs are
-# judged in squares. One sample and a small first step give a gap of 0.2 (ReLU, T = 1), twice as much.
-GAP = 0.1
-GAP_VANISHES = below(GAP**2, "no gap to speak of is left at large depth")
-GAP_REMAINS = above(GAP**2, "a gap is left at large depth")
-NO_GAP = within(-(GAP**2), GAP**2, "no gap")
-GAP_AT_FINITE_DEPTH = above(GAP**2, "the assumption fails at finite depth")
-LOSS_GAP_VANISHES = within(-GAP, GAP, "no loss gap to speak of is left at large depth")
+# One sample and a small first step give a gap of 0.2 (ReLU, T = 1), twice the threshold.
+GAP_VANISHES = below(AGREEMENT**2, "no gap to speak of is left at large depth")
+GAP_REMAINS = above(AGREEMENT**2, "a gap is left at large depth")
+NO_GAP = within(-(AGREEMENT**2), AGREEMENT**2, "no gap")
+GAP_AT_FINITE_DEPTH = above(AGREEMENT**2, "the assumption fails at finite depth")
+LOSS_GAP_VANISHES = within(-AGREEMENT, AGREEMENT, "no loss gap to speak of is left at large depth")
 SAME_RESPONSE = within(0.9, 1.1, "the outputs answer to the layer as with independent weights")
-RESPONSES = {
+PRINTED_LAYERS = {
     "input": "the input layer",
     "hidden_2": "the hidden layers",
     "output": "the output layer",
 }
 
-FIGURE, LAYERS = "gia_restoration", "response_by_layer"
-PLAIN = "depth_mup"
+TRAINING, RESPONSE = "gia_restoration", "response_by_layer"
+JUDGED = "depth_mup"
 OUTPUT_ONLY = "depth_mup, trained: output"
-NO_SKIP = "mup, no skip"
+VANILLA = "mup, no skip"
 FITTED = "c in (mean gap / mean change)^2 = c + b / L"
 ABSENT = "three depths with both couplings and outputs"
 
@@ -68,13 +67,13 @@ class _Reading:
 
 def gia_restored(frames: Frames) -> list[Finding]:
     """Gaps between standard and decoupled training at infinite depth, and those of the controls (C4)."""
-    frame = frames[FIGURE]
+    frame = frames[TRAINING]
     steps = frame.loc[frame["quantity"] == "gap_square", "step"]
     first = _Reading("after the first step", "gap_square", steps.min())
     half = _Reading("at half progress", "gap_square_at_50")
     last = _Reading("after the last step", "gap_square", steps.max())
     readings = (first, half)
-    no_skip = [_gap(frames, at, NO_SKIP, GAP_REMAINS, control=POSITIVE) for at in readings]
+    no_skip = [_gap(frames, at, VANILLA, GAP_REMAINS, control=POSITIVE) for at in readings]
     output_only = [_gap(frames, at, OUTPUT_ONLY, NO_GAP, control=NEGATIVE) for at in readings]
     plain, fresh = (
         _agreeing(
@@ -83,7 +82,7 @@ def gia_restored(frames: Frames) -> list[Finding]:
                 for at, *controls in zip(readings, no_skip, output_only, strict=True)
             ]
         )
-        for series, decides in ((PLAIN, True), (f"{PLAIN}, fresh copies", False))
+        for series, decides in ((JUDGED, True), (f"{JUDGED}, fresh copies", False))
     )
     single = _Reading("of single runs after the last step", "single_gap_square", last.step)
     return [
@@ -92,13 +91,13 @@ def gia_restored(frames: Frames) -> list[Finding]:
         *output_only,
         *fresh,
         _at_finite_depth(frames, first.step),
-        _gap(frames, last, PLAIN, GAP_VANISHES),
-        _gap(frames, last, f"{PLAIN}, fresh copies", GAP_VANISHES),
-        _gap(frames, single, PLAIN, GAP_VANISHES),
+        _gap(frames, last, JUDGED, GAP_VANISHES),
+        _gap(frames, last, f"{JUDGED}, fresh copies", GAP_VANISHES),
+        _gap(frames, single, JUDGED, GAP_VANISHES),
         *(_gap(frames, at, "mup", GAP_REMAINS) for at in readings),
         _loss_gap(frames, last.step),
         _exact_gap(frames),
-        *(_response(frames, role) for role in RESPONSES),
+        *(_response(frames, role) for role in PRINTED_LAYERS),
     ]
 
 
@@ -112,11 +111,11 @@ def _gap(
     control: str = "",
 ) -> Finding:
     """The plateau over depth of one network's squared gap at one reading."""
-    frame = frames[FIGURE]
+    frame = frames[TRAINING]
     row = reading.row(frame, series)
     return finding(
         frames,
-        FIGURE,
+        TRAINING,
         row,
         rule,
         f"{'control ' if control else ''}{series}: output gap {reading.name}",
@@ -155,17 +154,17 @@ def _agreeing(readings: list[Finding]) -> list[Finding]:
 
 def _at_finite_depth(frames: Frames, step: float | None) -> Finding:
     """The other half of the story, which no verdict rests on: that shallow networks do differ."""
-    frame = frames[FIGURE]
-    line = {"series": PLAIN, "source": "network", "optimizer": "sgd", "step": step}
+    frame = frames[TRAINING]
+    line = {"series": JUDGED, "source": "network", "optimizer": "sgd", "step": step}
     rows = pick(frame, "gap_square", **line).sort_values("depth")
     row = None if rows.empty else rows.iloc[0]
     where = "the least depth" if row is None else f"L = {row['depth']:g}"
     return finding(
         frames,
-        FIGURE,
+        TRAINING,
         row,
         GAP_AT_FINITE_DEPTH,
-        f"{PLAIN}: output gap after the first step at the least depth",
+        f"{JUDGED}: output gap after the first step at the least depth",
         "(mean gap / mean change)^2",
         note=f"at {where}",
         absent="outputs of both couplings",
@@ -174,14 +173,14 @@ def _at_finite_depth(frames: Frames, step: float | None) -> Finding:
 
 def _loss_gap(frames: Frames, step: float | None) -> Finding:
     row = pick_row(
-        frames[FIGURE], "loss_gap_plateau", ("width",), series=PLAIN, optimizer="sgd", step=step
+        frames[TRAINING], "loss_gap_plateau", ("width",), series=JUDGED, optimizer="sgd", step=step
     )
     return finding(
         frames,
-        FIGURE,
+        TRAINING,
         row,
         LOSS_GAP_VANISHES,
-        f"{PLAIN}: loss gap after the last step",
+        f"{JUDGED}: loss gap after the last step",
         "c in gap / decrease = c + b / L",
         absent=ABSENT,
     )
@@ -189,17 +188,17 @@ def _loss_gap(frames: Frames, step: float | None) -> Finding:
 
 def _exact_gap(frames: Frames) -> Finding:
     """The closed form at infinite width: exact, so it has no interval and no verdict."""
-    frame = frames[FIGURE]
-    row = pick_row(frame, "gap_square", ("depth",), source="closed_form", series=PLAIN)
+    frame = frames[TRAINING]
+    row = pick_row(frame, "gap_square", ("depth",), source="closed_form", series=JUDGED)
     sample = pick_row(frame, "gap_square", ("depth",), source="closed_form", series="one sample")
     depth = "" if row is None else f"at L = {row['depth']:g}, exact, without seeds"
     one = "" if sample is None else f"one sample: {sample['estimate']:.3g}, qT / (2 + qT) squared"
     found = finding(
         frames,
-        FIGURE,
+        TRAINING,
         row,
         GAP_VANISHES,
-        f"{PLAIN}: output gap of a small first step at infinite width",
+        f"{JUDGED}: output gap of a small first step at infinite width",
         "(gap / change)^2 of the batch learned first, closed form",
         absent="the batch that was learned first",
     )
@@ -211,8 +210,8 @@ def _exact_gap(frames: Frames) -> Finding:
 
 def _response(frames: Frames, role: str) -> Finding:
     """What the outputs do when one kind of matrix is trained, with real over independent weights."""
-    frame = frames[LAYERS]
-    series = f"{PLAIN}, trained: {role}"
+    frame = frames[RESPONSE]
+    series = f"{JUDGED}, trained: {role}"
     step = pick(frame, "response_ratio")["step"].min()
     line = {"series": series, "source": "network", "step": step}
     row = pick_row(frame, "response_ratio", ("depth",), **line)
@@ -229,10 +228,10 @@ def _response(frames: Frames, role: str) -> Finding:
     ]
     return finding(
         frames,
-        LAYERS,
+        RESPONSE,
         row,
         SAME_RESPONSE,
-        f"response to {RESPONSES[role]} alone, standard over decoupled",
+        f"response to {PRINTED_LAYERS[role]} alone, standard over decoupled",
         "ratio of the output changes by the first step at the largest depth",
         note=notes(
             "" if depth is None else f"at L = {depth:g}",

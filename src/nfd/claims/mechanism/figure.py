@@ -52,7 +52,8 @@ def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
         ),
         Panel(
             "summed: what reuse adds",
-            pick_measured(table, "reuse_sum_square"),
+            # Before the first step there is none: noise of either sign, which a logarithm cannot show.
+            pick_measured(table[table["step"] > 0], "reuse_sum_square"),
             partial(steps_panel, label="mean square", size="depth", ramp=ramp),
         ),
     ]

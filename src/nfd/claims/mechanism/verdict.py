@@ -19,7 +19,6 @@ from nfd.claims.rules import (
     pick_row,
     rows_of,
     window_of,
-    within,
 )
 from nfd.evidence.table import pick
 
@@ -34,7 +33,7 @@ EIGENVALUE = 0.1
 # A kernel that training has moved by less than a tenth shows nothing about a tenfold drop.
 MOVED = 0.1
 OF_HIGHER_ORDER = below(HIGHER_ORDER, "vanishes with depth")
-STAYS = within(HIGHER_ORDER, -HIGHER_ORDER, "a sum that is known to stay is seen to")
+NOT_SEEN_TO_FALL = above(HIGHER_ORDER, "a sum that is known to stay is not seen to fall")
 VANISHES = below(LEFT**2, "less than a quarter of the amplitude is left at infinite depth")
 NOTHING_BEFORE = below(LEFT**2, "without training the statistic finds nothing")
 IS_THERE = above(0.0, "there is something that could vanish")
@@ -55,7 +54,7 @@ def vanishing_mechanism(frames: Frames) -> list[Finding]:
     stays = _over_depth(
         frames,
         "coupling_sum_exponent",
-        STAYS,
+        NOT_SEEN_TO_FALL,
         "control, coupling of decoupled networks, accumulated over depth",
         series="depth_mup, decoupled",
         control=NEGATIVE,
