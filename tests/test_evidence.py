@@ -886,6 +886,26 @@ def test_advantages_are_paired_and_have_the_right_sign():
     assert accuracy["estimate"] == pytest.approx((ends[1] - ends[0]) / 4, abs=0.005)
 
 
+def test_an_advantage_holds_both_readings_of_the_best_loss():
+    """Equal flat bowls, one of which ends in an edge that moves its smoothed best rate off the grid's."""
+    parts = [
+        synthetic.transfer(
+            "depth_transfer_2",
+            "depth",
+            block_layers=2,
+            log2_rates=HALF_OCTAVES,
+            sd=0.001,
+            curvature=0.02,
+            **network,
+        )
+        for network in ({"parametrization": "depth_mup"}, CORRECTED)
+    ]
+    parts[1] = synthetic.diverge(parts[1], lambda f: f["learning_rate"] > 2.1)
+    row = one(deeper_is_better(pd.concat(parts)), "advantage", depth=64, step=100)
+    assert row["estimate"] > 0.03  # smoothing alone sees one, and seeds agree to 0.001
+    assert row["ci_low"] < 0.001
+
+
 def test_the_cost_of_freezing_is_paired_and_read_at_each_step():
     networks = [
         {"parametrization": "depth_mup"},

@@ -119,11 +119,17 @@ class Sweep:
         return level, Curves.of(self.rates, self.sizes, steps, self.steps[-1])
 
 
-def sweeps(data: pd.DataFrame, axis: str) -> list[tuple[dict[str, object], Sweep]]:
-    """All lines of an experiment over one size, and what names each."""
+def sweeps(
+    data: pd.DataFrame, axis: str, fewest_rates: int = 1
+) -> list[tuple[dict[str, object], Sweep]]:
+    """All lines of an experiment over one size with that many rates, and what names each."""
     other = "width" if axis == "depth" else "depth"
     found = [(keys, Sweep.of(part, axis)) for keys, part in each(data, *LINE, other)]
-    return [(keys, sweep) for keys, sweep in found if sweep is not None and len(sweep.steps) > 1]
+    return [
+        (keys, sweep)
+        for keys, sweep in found
+        if sweep is not None and len(sweep.steps) > 1 and len(sweep.rates) >= fewest_rates
+    ]
 
 
 def add_transfer(rows: Rows, data: pd.DataFrame, axis: str) -> None:
@@ -271,13 +277,17 @@ def excess_at_best(
 def at_best_rates(sweep: Sweep, place: int) -> dict[str, np.ndarray]:
     """Log ``train`` and ``test`` loss and test ``accuracy``, (seeds, sizes), at the rates best at that step.
 
-    The best rate is that of the training loss.
+    The best rate is that of the training loss. ``train, grid`` and ``test, grid`` are losses at the best rate
+    of the grid, without smoothing.
     """
-    curves = sweep.curves(place)
+    curves, test = sweep.curves(place), sweep.curves(place, "test")
+    least = curves.log_losses.mean(axis=0).argmin(axis=-1)[None, :, None]
     return {
         "train": learning_rates.losses_at_best(curves),
-        "test": learning_rates.at_best(curves, sweep.curves(place, "test").log_losses),
+        "test": learning_rates.at_best(curves, test.log_losses),
         "accuracy": learning_rates.between_rates(curves, sweep.accuracies(place)),
+        "train, grid": np.take_along_axis(curves.log_losses, least, axis=-1)[..., 0],
+        "test, grid": np.take_along_axis(test.log_losses, least, axis=-1)[..., 0],
     }
 
 
@@ -290,9 +300,23 @@ def add_excess(
     axis: str,
     step: int,
     split: str,
+    on_grid: np.ndarray | None = None,
 ) -> None:
-    """Rows of means over seeds of differences (seeds, sizes), where there is one."""
+    """Rows of means over seeds of differences (seeds, sizes), where there is one.
+
+    With those of the same read ``on_grid`` intervals also hold what the two readings differ by.
+    """
     known = np.isfinite(values).all(axis=0)
     if known.any():
         shown = {axis: sizes[known], "step": step, "split": split, "source": "network"}
-        rows.add(quantity, keys, mean_interval(values[:, known]), len(values), **shown)
+        found = mean_interval(values[:, known])
+        if on_grid is not None:
+            found = with_both_readings(found, on_grid[:, known].mean(axis=0))
+        rows.add(quantity, keys, found, len(values), **shown)
+
+
+def with_both_readings(found: Interval, other: np.ndarray) -> Interval:
+    """The interval widened, in quadrature, by how far another reading of the same lies from its estimate."""
+    half = np.hypot((found.high - found.low) / 2, other - found.estimate)
+    low, high = found.estimate - half, found.estimate + half
+    return Interval(found.estimate, low, high, found.df, found.level)

@@ -43,6 +43,7 @@ from nfd.evidence.rates import (
     at_best_rates,
     excess_at_best,
     sweeps,
+    with_both_readings,
 )
 from nfd.evidence.selection import (
     at_reading_rate,
@@ -149,11 +150,12 @@ def deeper_is_better(results: pd.DataFrame) -> pd.DataFrame:
     data = data[plain]
     add_diverged(rows, data)
     for _, group in each(data, "block_layers", "optimizer", "width"):
-        lines = {series_label(keys): (keys, sweep) for keys, sweep in sweeps(group, "depth")}
+        lines = {
+            series_label(keys): (keys, sweep)
+            for keys, sweep in sweeps(group, "depth", FEWEST_RATES)
+        }
         reference = lines.get("depth_mup")
         for keys, sweep in lines.values():
-            if len(sweep.rates) < FEWEST_RATES:
-                continue
             add_best_losses(rows, keys, sweep, "depth")
             _add_gains(rows, keys, sweep)
             if reference is not None and keys != reference[0]:
@@ -198,15 +200,18 @@ def _add_advantages(rows: Rows, keys: dict[str, object], sweep: Sweep, reference
         depths, excess = excess_at_best(reference, sweep, place)
         step = int(sweep.steps[place])
         better = {
-            "advantage": ("train", excess["train"]),
-            "advantage_test": ("test", excess["test"]),
-            "advantage_accuracy": ("test", -excess["accuracy"]),
+            "advantage": ("train", excess["train"], excess["train, grid"]),
+            "advantage_test": ("test", excess["test"], excess["test, grid"]),
+            "advantage_accuracy": ("test", -excess["accuracy"], None),
         }
-        for quantity, (split, values) in better.items():
-            add_excess(rows, quantity, keys, depths, values, "depth", step, split)
+        for quantity, (split, values, on_grid) in better.items():
+            add_excess(rows, quantity, keys, depths, values, "depth", step, split, on_grid)
     last = {"step": int(sweep.steps[-1]), "split": "train"}
     depths, excess = excess_at_best(reference, sweep, -1)
     known = np.isfinite(excess["train"]).all(axis=0)
     if known.any():
-        average = mean_interval(excess["train"][:, known].mean(axis=1))
+        average = with_both_readings(
+            mean_interval(excess["train"][:, known].mean(axis=1)),
+            excess["train, grid"][:, known].mean(),
+        )
         rows.add("advantage_mean", keys, average, len(excess["train"]), source="fit", **last)

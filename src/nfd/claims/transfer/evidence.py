@@ -7,7 +7,7 @@ are those of :mod:`nfd.evidence.rates`.
 import pandas as pd
 
 from nfd.claims.two_layers import FROZEN, RIVALS_OF_FROZEN
-from nfd.evidence.rates import add_excess, add_transfer, excess_at_best, sweeps
+from nfd.evidence.rates import FEWEST_RATES, add_excess, add_transfer, excess_at_best, sweeps
 from nfd.evidence.selection import each, pick_networks, pick_runs
 from nfd.evidence.table import Rows, series_label
 
@@ -38,7 +38,10 @@ def depth_transfer_2(results: pd.DataFrame) -> pd.DataFrame:
 def _add_freezing_costs(rows: Rows, data: pd.DataFrame) -> None:
     """What freezing W1 costs against each network that trains it."""
     for _, group in each(data, "optimizer", "width"):
-        lines = {series_label(keys): (keys, sweep) for keys, sweep in sweeps(group, "depth")}
+        lines = {
+            series_label(keys): (keys, sweep)
+            for keys, sweep in sweeps(group, "depth", FEWEST_RATES)
+        }
         if FROZEN not in lines:
             continue
         frozen = lines[FROZEN][1]
@@ -46,6 +49,15 @@ def _add_freezing_costs(rows: Rows, data: pd.DataFrame) -> None:
             for place in trained.read_at:
                 depths, excess = excess_at_best(frozen, trained, place)
                 step = trained.steps[place]
+                readings = excess["train"], excess["train, grid"]
                 add_excess(
-                    rows, "freezing_cost", keys, depths, excess["train"], "depth", step, "train"
+                    rows,
+                    "freezing_cost",
+                    keys,
+                    depths,
+                    readings[0],
+                    "depth",
+                    step,
+                    "train",
+                    readings[1],
                 )
