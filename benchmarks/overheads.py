@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from benchmarks.timing import interleave, summary
+from benchmarks.verdicts import verdicts
 from nfd.pipeline import config_files
 from nfd.pipeline.config import check
 from nfd.pipeline.jobs import expand
@@ -166,6 +167,8 @@ def preset_line(
         command = [*SNAKEMAKE, "--cores", str(cores), "--quiet", "all", "--configfile", config]
         wall, processor = _seconds(command, str(clone), environment(PYTHONPATH=str(clone / "src")))
         jobs = job_times(clone / "results")
+        settings = load(config)
+        costs = verdicts(clone / "results" / settings["preset"], settings)
     busy = sum(row["s"] for rows in jobs.values() for row in rows)
     number = sum(map(len, jobs.values()))
     overhead = number * (start_s + per_job_s) / cores + snakemake_start_s
@@ -194,6 +197,7 @@ def preset_line(
             "processor seconds": round(processor, 1),
             "seconds of Snakemake and imports, wall clock": round(overhead, 1),
         },
+        "verdicts": costs,
     }
 
 

@@ -86,7 +86,14 @@ def _benchmarks(machines: dict[str, Results]) -> str:
             }
             for line in (lines[key] for key in SPEED_LINES if key in lines)
         ]
-        parts += [f"## {name}", _facts(found), _table(summary)]
+        parts += [f"## {name}", _facts(found)]
+        if "verdicts" in lines.get("preset", {}):
+            parts += [
+                "### What a verdict costs",
+                _verdicts(lines["preset"]),
+                "### What was promised",
+            ]
+        parts += [_table(summary)]
         for key, title in DETAILS.items():
             if key in lines:
                 parts += [f"### {title}", _line(lines[key])]
@@ -141,6 +148,16 @@ def _line(line: dict[str, Any]) -> str:
         f"load {seen['load_1min']} before and {seen['load_after']} after.*"
     )
     return "\n\n".join(parts)
+
+
+def _verdicts(preset: dict[str, Any]) -> str:
+    rows = preset["verdicts"]
+    decided = sum(row["verdict"] != "inconclusive" for row in rows)
+    said = (
+        f"{decided} of {len(rows)} claims decided in {preset['value']['median']} minutes, all experiments at "
+        "their fixed seeds and an empty store. Claims share experiments: what they cost does not add up."
+    )
+    return said + "\n\n" + _table(rows)
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

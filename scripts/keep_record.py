@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ReportError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{place}: recorded; commit it with README.md and docs/claims.md")
+    print(f"{place}: recorded; commit it with README.md, codecheck.yml and docs/claims.md")
     return update_verdicts.main([])
 
 

@@ -270,11 +270,11 @@ def test_reuse_adds_coupling_where_the_output_layer_alone_is_trained():
     for coupling, expected in exact.items():
         mean, error = mean_and_error(
             lambda seed, c=coupling: created_coupling(seed, "linear", c, roles=["output"]).sum(1),
-            16,
+            8,
         )
         assert abs(mean[0]) < 1e-9  # the features do not move
         assert abs(mean[1] - expected) < 4 * error[1]
-        assert error[1] < 0.06
+        assert error[1] < 0.1
 
 
 def test_the_sum_of_the_coupling_stays_and_the_share_of_the_block_below_vanishes():

@@ -61,7 +61,7 @@ COMMON = {
     "data_order": "shared",
     "evaluation_size": 6,
     "probe_size": 4,
-    "log_points": 3,
+    "logged_steps": [0, 1, 2],
     "precision": "float32",
     "tf32": False,
     "root_seed": 0,
@@ -145,13 +145,16 @@ def test_what_is_called_harmless_exists():
 
 
 def test_each_job_depends_on_its_own_engine():
-    train, limit = (
-        {module for module, _ in code.definitions(ROOT / f"scripts/{name}.py")} for name in JOBS
-    )
-    assert {"nfd.training.trainer", "nfd.training.probes"} <= train
-    assert not {"nfd.limit.simulate", "nfd.limit.gaussian"} & train
-    assert {"nfd.limit.simulate", "nfd.limit.gaussian"} <= limit
-    assert "nfd.training.probes" not in limit
+    train, limit = (code.definitions(ROOT / f"scripts/{name}.py") for name in JOBS)
+    training = {("nfd.training.trainer", "Trainer"), ("nfd.training.probes", "FeatureChange")}
+    simulating = {
+        ("nfd.limit.simulate", "simulate_limit"),
+        ("nfd.limit.gaussian", "GaussianMatrix"),
+    }
+    assert training <= train
+    assert not simulating & train
+    assert simulating <= limit
+    assert not training & limit
 
 
 def test_a_function_as_entry_brings_the_classes_it_is_handed():

@@ -40,4 +40,6 @@ def test_the_table_of_where_verdicts_were_read_is_that_of_the_record(preset):
 
 def test_every_experiment_that_decides_is_in_the_table():
     read = set(read_at()["laptop"])
-    assert read == set(RECORDS["laptop"]) - {"correction_exponent"}  # lists C11's other exponents
+    # These list what decides nothing: C11's other exponents, and the responses to one small step.
+    listed = {name for name in RECORDS["laptop"] if name.startswith("response_")}
+    assert read == set(RECORDS["laptop"]) - listed - {"correction_exponent"}

@@ -49,7 +49,7 @@ def _slots(first: tuple[int, ...], now: Snapshot) -> list[int]:
 class Outputs:
     """``outputs``: f itself, (members, P, C)."""
 
-    block_layers = (1, 2)
+    block_layers: ClassVar[tuple[int, ...]] = (1, 2)
 
     def __init__(self, start: Snapshot) -> None:
         pass
@@ -61,7 +61,7 @@ class Outputs:
 class OutputChange:
     """``output_change``: rms over probe samples and classes of f^k - f^0."""
 
-    block_layers = (1, 2)
+    block_layers: ClassVar[tuple[int, ...]] = (1, 2)
 
     def __init__(self, start: Snapshot) -> None:
         self.members, self.initial = start.members, start.outputs
@@ -83,7 +83,7 @@ class FeatureChange:
     * ``stream_change_j``: rms of what the own change adds to h_L directly, summed over blocks.
     """
 
-    block_layers = (1, 2)
+    block_layers: ClassVar[tuple[int, ...]] = (1, 2)
 
     def __init__(self, start: Snapshot) -> None:
         self.members, self.initial = start.members, start.trace
@@ -137,7 +137,7 @@ class GradientChange:
     and their copies, so it meets the fields of the pass as each coupling makes them.
     """
 
-    block_layers = (2,)
+    block_layers: ClassVar[tuple[int, ...]] = (2,)
 
     def __init__(self, start: Snapshot) -> None:
         if start.stack.architecture.block_layers != 2:
@@ -204,7 +204,7 @@ class WeightCoupling:
     beside them.
     """
 
-    block_layers = (1,)
+    block_layers: ClassVar[tuple[int, ...]] = (1,)
 
     def __init__(self, start: Snapshot) -> None:
         if start.stack.architecture.block_layers != 1:
@@ -237,7 +237,7 @@ class WeightCoupling:
 class Kernel:
     """``kernel_min_eigenvalue``: least eigenvalue of h_L h_L^T / n over the probe samples."""
 
-    block_layers = (1, 2)
+    block_layers: ClassVar[tuple[int, ...]] = (1, 2)
 
     def __init__(self, start: Snapshot) -> None:
         pass
