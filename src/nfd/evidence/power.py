@@ -145,9 +145,6 @@ class Bowl:
 SHALLOW = Bowl("shallow bowl (CIFAR-10), edge far", 1.66, 0.02, 0.006, edge=9.0)
 SHALLOW_EDGE = Bowl("shallow bowl, edge 1.5 octaves above", 1.66, 0.02, 0.006, edge=1.5)
 SHALLOW_CLOSE = Bowl("shallow bowl, edge 0.5 octaves above", 1.66, 0.02, 0.006, edge=0.5)
-SHALLOW_SHARP = Bowl(
-    "shallow bowl, edge 0.5 octaves above, all seeds alike", 1.66, 0.02, 0.006, 0.5, scatter=0.03
-)
 SHALLOW_COARSE = Bowl(
     "shallow bowl, edge far, grid of octaves", 1.66, 0.02, 0.006, 9.0, spacing=1.0
 )
@@ -163,7 +160,6 @@ def transfer_cases() -> list[Case]:
         SHALLOW,
         SHALLOW_EDGE,
         SHALLOW_CLOSE,
-        SHALLOW_SHARP,
         SHALLOW_COARSE,
         DEEP,
         DEEP_EDGE,
