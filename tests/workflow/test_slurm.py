@@ -77,14 +77,10 @@ def test_a_requeued_job_resumes(slurm, checkout):
     number = queue.stdout.split()[-1]
     subprocess.run(["scontrol", "requeue", number], check=True)
     wait_until(lambda: "stopped by SIGTERM" in log.read_text())
-    # Slurm would wait for two minutes.
-    wait_until(
-        lambda: (
-            not subprocess.run(
-                ["scontrol", "update", f"JobId={number}", "StartTime=now"], capture_output=True
-            ).returncode
-        )
-    )
+    # Slurm would wait for two minutes; it takes no other time before the job is back in the queue.
+    state = ["squeue", "-h", "-j", number, "-o", "%T"]
+    wait_until(lambda: b"PENDING" in subprocess.run(state, capture_output=True).stdout)
+    subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now"], check=True)
     assert process.wait() == 0
     assert "resuming from" in log.read_text()
 

@@ -94,8 +94,7 @@ def vanishing_mechanism(results: pd.DataFrame) -> pd.DataFrame:
                 if {"standard", other} <= set(tables):
                     difference = tables["standard"] - tables[other]
                     _add_squares(rows, f"{reading}_{name}", keys, difference)
-    networks = pick_networks(chosen)
-    _add_first_step(rows, networks, np.sort(networks["depth"].unique()))
+    _add_first_step(rows, chosen)
     return rows.frame()
 
 
@@ -162,16 +161,16 @@ def _as_fit(keys: Mapping[str, object], step: int) -> dict[str, object]:
     return {"split": "probe", "step": step, "source": "fit", "series": series}
 
 
-def _add_first_step(rows: Rows, networks: pd.DataFrame, depths: np.ndarray) -> None:
+def _add_first_step(rows: Rows, data: pd.DataFrame) -> None:
     """Closed form of one sample's first step: what a block's coupling gets from below, by what lies there.
 
     Per unit of rate times loss derivative squared. Per layer: the mean over the blocks that have one below.
     """
-    if not len(depths) or ACTIVATIONS[networks["activation"].iloc[0]].energy is None:
+    if data.empty or ACTIVATIONS[data["activation"].iloc[0]].energy is None:
         return
-    horizon = float(networks["horizon"].iloc[0])
-    options = {"horizon": horizon, "activation": networks["activation"].iloc[0]}
-    depths = depths[depths > 1]
+    horizon = float(data["horizon"].iloc[0])
+    options = {"horizon": horizon, "activation": data["activation"].iloc[0]}
+    depths = np.sort(data.loc[data["depth"] > 1, "depth"].unique())
     exact = [first_step_coupling(depth=depth, **options) for depth in depths]
     branch = np.sqrt(horizon / depths)
     sums = {
