@@ -4,7 +4,7 @@
 writes a row itself, so that what tests draw is what the pipeline draws.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,16 @@ CONTROLS = (
 BOTH = ("standard", "decoupled")
 # Two samples that are learned and one that is looked at, for closed forms.
 BATCH = (np.array([[1.0, 0.5, 0.0], [-0.2, 1.0, 1.0]]), np.eye(2), np.array([[0.5, 1.0, -1.0]]))
+# What is trained -> how much further standard networks move their outputs; and what else differs.
+RESPONSES = {
+    "response_by_layer": (
+        {"input": 1.6, "hidden_2": 1.3, "output": 1.0, synthetic.ONE_LAYER: 1.2},
+        {},
+    ),
+    "response_at_small_horizon": ({synthetic.ONE_LAYER: 1.05}, {"horizon": 0.3}),
+    "response_at_large_horizon": ({synthetic.ONE_LAYER: 1.5}, {"horizon": 3.0}),
+    "response_of_tanh": ({synthetic.ONE_LAYER: 1.2}, {"activation": "tanh"}),
+}
 Tables = tuple[pd.DataFrame, pd.DataFrame | None]
 
 
@@ -34,7 +44,8 @@ def make(figure: str, *, seeds: int = 5) -> pd.DataFrame:
 def _made(figure: str, seeds: int) -> pd.DataFrame:
     tables = [tables_of(experiment) for experiment in FIGURES[figure].experiments]
     results = pd.concat([results for results, _ in tables], ignore_index=True)
-    _, outputs = tables[0]
+    found = [outputs for _, outputs in tables if outputs is not None]
+    outputs = pd.concat(found, ignore_index=True) if found else None
     batch = BATCH if FIGURES[figure].batch else None
     if seeds < 5:
         results = results[results["seed"] < seeds]
@@ -47,7 +58,7 @@ def tables_of(experiment: str) -> Tables:
     """Results and outputs of one experiment."""
     return {
         "gia_restoration": _gia_restoration,
-        "response_by_layer": response_by_layer,
+        **{name: partial(_responses, name) for name in RESPONSES},
         "scaling": _scaling,
         "limit_training": lambda: (synthetic.limit_training(), None),
         "limit_convergence": lambda: synthetic.limit_tables(fresh=0.4, limit_seeds=range(6)),
@@ -63,17 +74,16 @@ def _together(*parts: pd.DataFrame) -> Tables:
     return pd.concat(parts, ignore_index=True), None
 
 
+def _responses(experiment: str) -> Tables:
+    """Every layer trained alone, or all of them at another T and with tanh."""
+    ratios, changed = RESPONSES[experiment]
+    depths = {} if len(ratios) > 1 else {"depths": (16,)}
+    return synthetic.responses(ratios, experiment, **depths, **changed)
+
+
 def response_by_layer() -> Tables:
-    """Every layer trained alone, and all of them at other T and with tanh."""
-    whole = synthetic.ONE_LAYER
-    parts = [synthetic.responses({"input": 1.6, "hidden_2": 1.3, "output": 1.0, whole: 1.2})]
-    others = {"small_horizon": 1.05, "large_horizon": 1.5, "of_tanh": 1.2}
-    for (name, ratio), changed in zip(
-        others.items(), ({"horizon": 0.3}, {"horizon": 3.0}, {"activation": "tanh"}), strict=True
-    ):
-        experiment = f"response_{'' if name == 'of_tanh' else 'at_'}{name}"
-        parts.append(synthetic.responses({whole: ratio}, experiment, depths=(16,), **changed))
-    return _with_outputs(parts)
+    """All experiments of the figure of this name."""
+    return _with_outputs([tables_of(experiment) for experiment in RESPONSES])
 
 
 def _with_outputs(parts: list[Tables]) -> Tables:
