@@ -490,6 +490,7 @@ def test_coefficients_and_gains_of_a_first_order_law(frames):
         assert holds(one(frame, "width_coefficient", split=split), 5.0)
         assert holds(one(frame, "depth_coefficient", split=split), 0.5)
     assert holds(one(frame, "width_coefficient_own_rate"), 5.0)
+    assert holds(one(frame, "width_coefficient_at_rate", learning_rate=1.0), 1.2 * 5.0)
     assert holds(one(frame, "width_gain", width=128), 5 / 128)
     assert holds(one(frame, "depth_gain", depth=16), 0.5 / 16)
     assert holds(one(frame, "depth_gain_at_start"), 0.0)

@@ -15,6 +15,7 @@ scaling_trend (rates: the fixed one, but for what ends in _own_rate: each shape'
     flops                          network  over width, depth: training operations up to the last step
     width_coefficient, depth_coefficient      fit  a, b, mean over the other size; split batch, train, test
     <each>_own_rate                fit      the same of batch losses at each shape's own rate
+    <each>_at_rate                 fit      the same at every rate of the grid, over learning_rate
     width_gain_at_start, depth_gain_at_start  fit  share of the loss at step 0 that the largest size has less
                                             than the least
     width_gain, depth_gain         network  batch loss that a doubling removes; over width (depth): the larger
@@ -112,6 +113,11 @@ def scaling_trend(results: pd.DataFrame) -> pd.DataFrame:
     for keys, part in each(start, *LINE):
         for axis in AXES:
             _add_start(rows, {**keys, "split": "train", "step": 0}, part, axis)
+    everything = pick_last(pick_metric(pick_networks(data), "loss", "batch"))
+    for keys, part in each(everything, *LINE, "learning_rate"):
+        for axis in AXES:
+            sizes, losses = _over(axis, part)
+            _add_coefficient(rows, f"{axis}_coefficient_at_rate", keys | _last(part), sizes, losses)
     own = pick_networks(data).merge(
         best_rates(pick_networks(data), SHAPE), on=[*SHAPE, "learning_rate"]
     )
@@ -129,7 +135,7 @@ def _over(axis: str, part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     (sizes, _), values = grid_values(part, axis, AXES[axis])
     complete = np.isfinite(values).any(axis=0).all(axis=0)
     if not complete.any():
-        return sizes[:0], values[:, :0, 0]
+        return sizes[:0], np.empty((len(values), 0))
     means = values[:, :, complete].mean(axis=2)
     return sizes, means[np.isfinite(means).all(axis=1)]
 

@@ -40,6 +40,7 @@ def scaling_trend(table: pd.DataFrame) -> list[Row]:
         Row(_per_parametrization(final, "depth", "width", width), share_y=True),
         Row([*_gain_panels(table), _accuracy_panel(table)], line_entries(final)),
         Row([*(_coefficients(table, axis) for axis in ("width", "depth")), _start(table)]),
+        Row([_by_rate(table, axis) for axis in ("width", "depth")]),
     ]
 
 
@@ -119,6 +120,20 @@ def _coefficients(table: pd.DataFrame, axis: str) -> Panel:
     law = {"width": "limit + c / n", "depth": "limit + c / L"}[axis]
     groups = {**SHOWN_LOSSES, "own": "training, own best rate"}
     return dots(f"loss = {law}", shown, "c", groups, (0.0,))
+
+
+def _by_rate(table: pd.DataFrame, axis: str) -> Panel:
+    """The coefficients of batch losses at every rate: a trend may turn round near the edge of stability."""
+    rows = pick(table, f"{axis}_coefficient_at_rate")
+    return Panel(f"c over {axis} at every rate", rows, _rates_of_c_panel, NOT_FITTED)
+
+
+def _rates_of_c_panel(axes: Axes, table: pd.DataFrame) -> None:
+    linear_y(axes, "c")
+    size_axis(axes, "learning_rate", table["learning_rate"])
+    reference_line(axes, 0.0)
+    for row, points in lines_of(table):
+        draw_line(axes, points, "learning_rate", mark_of(row))
 
 
 def _start(table: pd.DataFrame) -> Panel:

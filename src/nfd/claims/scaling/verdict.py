@@ -77,6 +77,8 @@ def scaling_trend(frames: Frames) -> list[Finding]:
             findings.append(_coefficient(frames, axis, split, f"{name} over {axis}"))
         own = f"training loss over {axis}, each shape at its own best rate"
         findings.append(_coefficient(frames, axis, "batch", own, quantity="_own_rate"))
+        least = f"training loss over {axis}, at the least learning rate"
+        findings.append(_coefficient(frames, axis, "batch", least, quantity="_at_rate"))
         findings.append(_last_doubling(frames, axis))
     return findings
 
@@ -91,7 +93,8 @@ def _coefficient(
     decides: bool = False,
 ) -> Finding:
     figure, size = "scaling_trend", {"width": "n", "depth": "L"}[axis]
-    row = pick_row(frames[figure], f"{axis}_coefficient{quantity}", split=split, **PLAIN_LINE)
+    rows = pick(frames[figure], f"{axis}_coefficient{quantity}", split=split, **PLAIN_LINE)
+    row = rows.sort_values("learning_rate").iloc[0] if len(rows) else None
     return finding(
         frames,
         figure,
