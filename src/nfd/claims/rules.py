@@ -246,6 +246,20 @@ def gated(found: Finding, controls: Iterable[Finding]) -> Finding:
     return replace(found, verdict=INCONCLUSIVE, note=notes(f"{CANNOT_SHOW}: {reason}", found.note))
 
 
+def agreeing(readings: Sequence[Finding], what: str) -> list[Finding]:
+    """The readings of one statement, inconclusive with the reason unless all have the same verdict.
+
+    For a verdict that turns with the place where it is read; ``what`` names the places, in order.
+    """
+    verdicts = [found.verdict for found in readings]
+    if len(set(verdicts)) == 1:
+        return list(readings)
+    reason = f"{what} do not agree: read alone {' and '.join(verdicts)}"
+    return [
+        replace(found, verdict=INCONCLUSIVE, note=notes(reason, found.note)) for found in readings
+    ]
+
+
 def problem_of(row: pd.Series | None, figure: str, frame: pd.DataFrame, absent: str) -> str:
     """Why a row allows no verdict; empty if it does."""
     if frame.empty:

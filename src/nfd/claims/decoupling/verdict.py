@@ -13,13 +13,13 @@ import pandas as pd
 
 from nfd.claims.rules import (
     AGREEMENT,
-    INCONCLUSIVE,
     NEGATIVE,
     POSITIVE,
     Finding,
     Frames,
     Rule,
     above,
+    agreeing,
     below,
     diverged,
     finding,
@@ -76,11 +76,12 @@ def gia_restored(frames: Frames) -> list[Finding]:
     no_skip = [_gap(frames, at, VANILLA, GAP_REMAINS, control=POSITIVE) for at in readings]
     output_only = [_gap(frames, at, OUTPUT_ONLY, NO_GAP, control=NEGATIVE) for at in readings]
     plain, fresh = (
-        _agreeing(
+        agreeing(
             [
                 gated(_gap(frames, at, series, GAP_VANISHES, decides=decides), controls)
                 for at, *controls in zip(readings, no_skip, output_only, strict=True)
-            ]
+            ],
+            "first step and half progress",
         )
         for series, decides in ((JUDGED, True), (f"{JUDGED}, fresh copies", False))
     )
@@ -137,19 +138,6 @@ def _depths(frame: pd.DataFrame, row: pd.Series) -> str:
 def _lost(frame: pd.DataFrame, row: pd.Series) -> str:
     line = {name: row[name] for name in ("parametrization", "skip", "trainable")}
     return diverged(frame, **line)
-
-
-def _agreeing(readings: list[Finding]) -> list[Finding]:
-    """The readings of one claim, inconclusive with the reason unless all have the same verdict."""
-    verdicts = [found.verdict for found in readings]
-    if len(set(verdicts)) == 1:
-        return readings
-    reason = (
-        f"first step and half progress do not agree: read alone {verdicts[0]} and {verdicts[1]}"
-    )
-    return [
-        replace(found, verdict=INCONCLUSIVE, note=notes(reason, found.note)) for found in readings
-    ]
 
 
 def _at_finite_depth(frames: Frames, step: float | None) -> Finding:

@@ -15,6 +15,7 @@ from nfd.claims.rules import (
     Frames,
     Rule,
     above,
+    agreeing,
     below,
     diverged,
     finding,
@@ -59,6 +60,7 @@ LOSS_NAMES = {
     "train": "loss on training samples",
     "test": "loss on test samples",
 }
+OWN = "each shape at its own best rate"
 LIMITS = {"networks to NFD": "NFD", "networks to coupled limit": "the coupled limit"}
 
 
@@ -66,17 +68,26 @@ LIMITS = {"networks to NFD": "NFD", "networks to coupled limit": "the coupled li
 
 
 def scaling_trend(frames: Frames) -> list[Finding]:
-    """What width and depth gain at one rate, and whether the last doubling still does (C1)."""
+    """What width and depth gain at one rate and at own rates, and whether the last doubling does (C1).
+
+    Near the edge of stability one rate can serve the smallest network best and hurt the largest, so a
+    verdict needs both readings.
+    """
     findings = []
     for axis in ("width", "depth"):
         control = _control_at_start(frames, axis)
-        decides = _coefficient(frames, axis, "batch", f"training loss over {axis}", decides=True)
-        findings += [gated(decides, [control]), control]
+        at_one_rate = f"training loss over {axis}"
+        readings = [
+            _coefficient(frames, axis, "batch", at_one_rate, decides=True),
+            _coefficient(
+                frames, axis, "batch", f"{at_one_rate}, {OWN}", quantity="_own_rate", decides=True
+            ),
+        ]
+        both = agreeing([gated(found, [control]) for found in readings], "one rate and own rates")
+        findings += [*both, control]
     for axis in ("width", "depth"):
         for split, name in (("train", "training loss at the last step"), ("test", "test loss")):
             findings.append(_coefficient(frames, axis, split, f"{name} over {axis}"))
-        own = f"training loss over {axis}, each shape at its own best rate"
-        findings.append(_coefficient(frames, axis, "batch", own, quantity="_own_rate"))
         least = f"training loss over {axis}, at the least learning rate"
         findings.append(_coefficient(frames, axis, "batch", least, quantity="_at_rate"))
         findings.append(_last_doubling(frames, axis))
