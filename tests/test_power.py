@@ -37,11 +37,13 @@ def cases(rule: str, setting: str = "") -> list[power.Case]:
 def test_coverage_and_wrong_verdicts_with_eight_seeds(case):
     """Coverage of 93 % or more and wrong verdicts below 5 %, give or take three standard errors.
 
-    Coverage is below 98 % too, but where the noise is so small that the known errors of smoothing dominate.
+    Coverage is below 98 % too, but where the noise is so small that known errors dominate, those of smoothing
+    or of an edge whose place is rounded to the grid.
     """
     found = power.fixed_seeds(case, 8, EXPERIMENTS)
     assert found["coverage"] > 0.93 - 0.04
-    assert found["coverage"] < 0.98 + 0.02 or case.setting == power.SHALLOW.name
+    known_errors = (power.SHALLOW.name, power.DEEP_EDGE.name)
+    assert found["coverage"] < 0.98 + 0.02 or case.setting in known_errors
     assert found["wrong"] < 0.05 + 0.04
 
 
@@ -52,14 +54,16 @@ def test_a_plateau_in_squares_errs_on_the_safe_side():
         assert found["wrong"] < 0.05 + 0.04
 
 
-def test_leaving_diverged_runs_out_covers_too_seldom():
+def test_leaving_diverged_runs_out_decides_nothing():
     """The control, at a true drift of 0 beside the edge of stability."""
     ours, survivors = (
         next(c for c in cases(rule, power.DEEP_CLOSE.name) if c.truth == 0.0)
         for rule in ("drift of the best rate", "drift, diverged runs left out")
     )
-    assert power.fixed_seeds(ours, 8, 100)["coverage"] > 0.9
-    assert power.fixed_seeds(survivors, 8, 100)["coverage"] < 0.75
+    counted = power.fixed_seeds(ours, 8, 100)
+    assert counted["coverage"] > 0.9
+    assert counted["supported"] > 0.8
+    assert power.fixed_seeds(survivors, 8, 100)["supported"] < 0.2
 
 
 def test_a_root_of_a_clipped_square_decides_less():

@@ -17,6 +17,7 @@ import pytest
 from checkout import TINY, Checkout, merged
 
 from nfd.pipeline.config import check
+from nfd.pipeline.jobs import expand
 from nfd.pipeline.settings import as_argument
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -115,6 +116,8 @@ def test_files_are_the_same_in_any_locale(elsewhere, tmp_path):
         tables=found - outputs,
         outputs=outputs,
         output=[evidence],
+        data=["results/small/data.npz"],
+        settings=[expand(checked)[0][0].settings.to_json()],
     )
     run("judge_claims.py", evidence=[evidence], output=[claims])
     run(

@@ -173,7 +173,7 @@ def test_the_code_of_a_figure_and_of_verdicts_reruns_drawing_and_judging_only(sm
 
 
 def test_the_code_of_evidence_reruns_its_evidence_and_no_runs(smoke):
-    points = ("CURVE_POINTS = 30", "CURVE_POINTS = 31")
+    points = ("PROGRESS = (10, 25, 50, 75)", "PROGRESS = (10, 25, 50, 80)")
     with edited(smoke, "src/nfd/claims/decoupling/evidence.py", *points):
         planned = Counter(smoke.planned())
     family = family_of("gia_restoration")

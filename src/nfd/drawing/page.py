@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, product
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -84,7 +85,7 @@ def make_page(rows: list[Row], table: pd.DataFrame, context: Context) -> Figure:
     heights = (heights or [1.2]) + [0.09 + 0.115 * len(foot)]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     bands = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    letters = iter(ascii_lowercase)
+    letters = chain(ascii_lowercase, map("".join, product(ascii_lowercase, repeat=2)))
     for band, row in zip(bands, rows, strict=False):
         _fill(band, row, letters)
     if not rows:

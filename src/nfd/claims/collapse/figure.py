@@ -26,7 +26,12 @@ from nfd.evidence.table import pick, pick_measured, usable
 
 def internal_collapse(table: pd.DataFrame) -> list[Row]:
     """Own, inherited and caused change of both internal layers over depth (claims C9, C11)."""
-    kinds = {"own": "own change", "inherited": "inherited change", "stream": "change of the stream"}
+    kinds = {
+        "own": "own change",
+        "inherited": "inherited change",
+        "total": "both",
+        "stream": "change of the stream",
+    }
     layers = {1: "W₁", 2: "W₂"}
     measured = table[table["quantity"].str.contains("_change")]
     last = measured["step"].max()
@@ -39,13 +44,24 @@ def internal_collapse(table: pd.DataFrame) -> list[Row]:
             draw = partial(sizes_panel, label="rms change", x="depth")
             panels.append(Panel(f"{name}: {title}", changes, draw))
         rows.append(Row(panels, line_entries(measured) if layer == 1 else []))
-    rows.append(Row([_gradient_panel(table, layer, name) for layer, name in layers.items()]))
     output = usable(pick(table, "output_change"))
     first = output["step"].min()
+    steps = {first: "first", last: "last"}
+    rows.append(
+        Row(
+            [
+                _gradient_panel(
+                    table[table["step"] == step], layer, f"{name}: gradient, {when} step"
+                )
+                for layer, name in layers.items()
+                for step, when in steps.items()
+            ]
+        )
+    )
     slopes = {
         f"{kind}_change_{layer}_slope": f"{name} {kind}"
         for layer, name in layers.items()
-        for kind in (*kinds, "total", "gradient")
+        for kind in (*kinds, "gradient")
     } | {"output_change_slope": "output"}
     draw = partial(sizes_panel, label="rms change", x="depth")
     panels = [Panel("output, first step", output[output["step"] == first], draw)]
@@ -57,18 +73,16 @@ def internal_collapse(table: pd.DataFrame) -> list[Row]:
     return [*rows, Row([exponents], height=4.0)]
 
 
-def _gradient_panel(table: pd.DataFrame, layer: int, name: str) -> Panel:
-    """Change of the gradient's stream by a layer after the first step, with the closed form of W1's."""
+def _gradient_panel(table: pd.DataFrame, layer: int, title: str) -> Panel:
+    """Change of the gradient's stream by a layer, with the closed form of W1's first step."""
     mine = usable(pick(table, f"gradient_change_{layer}"))
-    exact = mine["source"] == "closed_form"
-    first = mine.loc[~exact, "step"].min()
 
     def draw(axes: Axes, shown: pd.DataFrame) -> None:
         sizes_panel(axes, shown[shown["source"] != "closed_form"], "change / rms g_L", "depth")
         for _, points in shown[shown["source"] == "closed_form"].groupby("series"):
             draw_closed_form(axes, points, "depth")
 
-    return Panel(f"{name}: change of the gradient, first step", mine[mine["step"] == first], draw)
+    return Panel(title, mine, draw)
 
 
 def correction_exponent(table: pd.DataFrame) -> list[Row]:

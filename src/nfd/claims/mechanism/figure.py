@@ -23,7 +23,7 @@ from nfd.drawing.lines import (
 )
 from nfd.drawing.names import NOT_FITTED, decimals, fitted_number, lines_of, stack
 from nfd.drawing.page import Draw, Panel, Row
-from nfd.drawing.panels import ramp_panel, sizes_panel, steps_panel
+from nfd.drawing.panels import dots, ramp_panel, sizes_panel, steps_panel
 from nfd.drawing.style import INK, colour_of, mark_of, ramp_of
 from nfd.evidence.table import pick, pick_measured, usable
 
@@ -68,6 +68,11 @@ def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
         rows.append(Row(panels))
     measured = pick_measured(table, "coupling_sum_square")
     rows[0] = replace(rows[0], legend=[*network_entries(measured), *limit_entries(measured)])
+    left = {
+        "reuse_sum_share_left": "what reuse adds",
+        "fresh_sum_share_left": "the same, fresh copies",
+    }
+    before = {name.replace("share_left", "before"): text for name, text in left.items()}
     first_step = []
     for observable, name in observables.items():
         counted = [f"{what}_{observable}" for what in COUNTS]
@@ -77,6 +82,10 @@ def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
     return [
         Row(curves, [*ramp_entries(ramp, "depth"), *dotted_limit_entries(measured)]),
         *rows,
+        Row(
+            [dots("summed: left at infinite depth", table, "share of the square", left, (0.0, 1.0))]
+        ),
+        Row([dots("summed: before training", table, "mean square", before, (0.0,))]),
         Row(first_step),
     ]
 
@@ -168,18 +177,32 @@ def kernel_spectrum(table: pd.DataFrame) -> list[Row]:
     """The least eigenvalue of the feature covariance during training (claim C13)."""
     label = "least eigenvalue"
     depth, width = ramp_of(table, "depth"), ramp_of(table, "width")
-    long, least, kept, early = [], [], [], []
+    long, least, early = [], [], []
+    kept: list[Panel] = []
+    moved: list[Panel] = []
+    early_kept: list[Panel] = []
     few = pick_measured(table, "early_kernel_min_eigenvalue")
     shared = _deepest_shared(few)
     for coupling in ("standard", "decoupled"):
         rows = pick_measured(table, "kernel_min_eigenvalue", coupling=coupling)
         draw = partial(steps_panel, label=label, size="depth", ramp=depth)
         long.append(Panel(f"{coupling}", rows, draw))
-        rows = pick_measured(table, "kernel_ratio", coupling=coupling)
         over_depth = partial(sizes_panel, label="ratio", x="depth", log=False)
-        kept.append(
-            Panel(f"{coupling}: least / initial", rows, partial(_ratio_panel, draw=over_depth))
+        over_width = partial(
+            ramp_panel, label="ratio", x="width", by="depth", ramp=depth, log=False
         )
+        for panels, quantity, draw, name in (
+            (kept, "kernel_ratio", over_depth, f"{coupling}: least / initial"),
+            (moved, "kernel_moved", over_depth, f"{coupling}: last / initial"),
+            (
+                early_kept,
+                "early_kernel_ratio",
+                over_width,
+                f"few steps: {coupling}, least / initial",
+            ),
+        ):
+            rows = pick_measured(table, quantity, coupling=coupling)
+            panels.append(Panel(name, rows, partial(_ratio_panel, draw=draw)))
         rows = few[(few["coupling"] == coupling) & (few["depth"] == shared)]
         draw = partial(steps_panel, label=label, size="width", ramp=width)
         early.append(Panel(f"few steps: {coupling}, L = {shared:g}", rows, draw))
@@ -188,9 +211,10 @@ def kernel_spectrum(table: pd.DataFrame) -> list[Row]:
         least.append(Panel(f"few steps: {coupling}, least", rows, over_width))
     return [
         Row(long, ramp_entries(depth, "depth"), share_y=True),
-        Row(kept, share_y=True),
+        Row([*kept, *moved]),
         Row(early, [*ramp_entries(width, "width"), *dotted_limit_entries(few)], share_y=True),
         Row(least, [*ramp_entries(depth, "depth"), *limit_entries(few)], share_y=True),
+        Row(early_kept, share_y=True),
     ]
 
 
