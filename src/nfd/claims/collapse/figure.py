@@ -28,9 +28,9 @@ def internal_collapse(table: pd.DataFrame) -> list[Row]:
     """Own, inherited and caused change of both internal layers over depth (claims C9, C11)."""
     kinds = {
         "own": "own change",
-        "inherited": "inherited change",
-        "total": "both",
-        "stream": "change of the stream",
+        "inherited": "inherited",
+        "total": "own and inherited",
+        "stream": "in the stream",
     }
     layers = {1: "W₁", 2: "W₂"}
     measured = table[table["quantity"].str.contains("_change")]

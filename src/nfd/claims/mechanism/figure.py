@@ -83,9 +83,27 @@ def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
         Row(curves, [*ramp_entries(ramp, "depth"), *dotted_limit_entries(measured)]),
         *rows,
         Row(
-            [dots("summed: left at infinite depth", table, "share of the square", left, (0.0, 1.0))]
+            [
+                dots(
+                    "summed, left at infinite depth: networks, then limits",
+                    table,
+                    "share of the square",
+                    left,
+                    (0.0, 1.0),
+                )
+            ]
         ),
-        Row([dots("summed: before training", table, "mean square", before, (0.0,))]),
+        Row(
+            [
+                dots(
+                    "summed, before training: networks, then limits",
+                    table,
+                    "mean square",
+                    before,
+                    (0.0,),
+                )
+            ]
+        ),
         Row(first_step),
     ]
 
