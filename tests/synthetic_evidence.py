@@ -187,7 +187,7 @@ def _depth_transfer_2() -> Tables:
 def _internal_collapse() -> Tables:
     """As theory has it: the correction keeps W1's own change, and makes both streams grow."""
     plain, corrected, complete = _two_layers()
-    third = {**corrected, "couplings": ("third",)}
+    third = {**corrected, "couplings": ("fresh", "third")}
     grows = {"stream_change_1": 0.5, "gradient_change_1": 0.5}
     return _together(
         synthetic.changes({"own_change_1": -0.5, "own_change_2": -0.5}, **plain),

@@ -730,11 +730,11 @@ def test_collapse_says_which_observable_collapses():
 
 
 def test_what_the_correction_does_to_the_gradient_is_listed():
-    """It grows though forward and backward weights are independent, but for a third copy; none decides."""
+    """It grows though forward and backward weights are independent, but for a third copy or fresh ones."""
     tables_ = together(
         two_layers()[0],
         synthetic.changes({"gradient_change_1": 0.5}, couplings=["decoupled"], **CORRECTED),
-        synthetic.changes({}, couplings=["third"], **CORRECTED),
+        synthetic.changes({}, couplings=["fresh", "third"], **CORRECTED),
     )
     found = findings("C11", *tables_).set_index("observable")
     changed = found[found.index.str.endswith("change of the gradient by layer 1")]
@@ -743,6 +743,7 @@ def test_what_the_correction_does_to_the_gradient_is_listed():
     corrected = "depth_mup_corrected p=0.5"
     assert verdicts[f"{corrected}, decoupled: change of the gradient by layer 1"] == CONTRADICTED
     assert verdicts[f"{corrected}, third copy: change of the gradient by layer 1"] == SUPPORTED
+    assert verdicts[f"{corrected}, fresh copies: change of the gradient by layer 1"] == SUPPORTED
     assert found.loc[f"{corrected}: own and inherited change, layer 1", "verdict"] == SUPPORTED
 
 

@@ -1,6 +1,7 @@
 """What every script of the pipeline does first."""
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,13 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     if fault:
         print(f"error: {fault}", file=sys.stderr)
         sys.exit(1)
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
 
 
 def foreign_code(script: Path, package: Path = PACKAGE) -> str:

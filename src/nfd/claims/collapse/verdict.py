@@ -196,11 +196,12 @@ def correction_restores(frames: Frames) -> list[Finding]:
 
 
 def _gradient_findings(frames: Frames) -> list[Finding]:
-    """What the learned W1 does to the gradient's stream, with one backward copy of W2 and with a third."""
+    """What the learned W1 does to the gradient's stream, with one, a third and fresh backward copies of W2."""
     predicted = {
         f"{CORRECTED}, decoupled": "+1/2, though forward and backward weights are independent",
         "depth_mup, decoupled": "0",
         f"{CORRECTED}, third copy": "0: another copy makes W1's gradient",
+        f"{CORRECTED}, fresh copies": "0: what is learned and what meets it share no copy",
         CORRECTED: "+1/2",
     }
     return [
