@@ -196,7 +196,7 @@ def correction_restores(frames: Frames) -> list[Finding]:
 
 
 def _gradient_findings(frames: Frames) -> list[Finding]:
-    """What the learned W1 does to the gradient's stream, with one backward copy of W2, a third, fresh ones."""
+    """What the learned W1 does to the gradient's stream, with one backward copy of W2, a third, fresh."""
     predicted = {
         f"{CORRECTED}, decoupled": "+1/2, though forward and backward weights are independent",
         "depth_mup, decoupled": "0",
