@@ -199,12 +199,6 @@ def fit_entries(table: pd.DataFrame) -> list[Line2D]:
     return [entry("fit", Mark(), marker=False)] if fits else []
 
 
-def floor_entries(table: pd.DataFrame) -> list[Line2D]:
-    """The noise floor, where a figure shows one."""
-    floors = table["quantity"].str.endswith("_floor").any()
-    return [entry("noise floor", Mark(FAINT, ":"), marker=False)] if floors else []
-
-
 def network_entries(table: pd.DataFrame) -> list[Line2D]:
     """Networks of one parametrization by coupling, in its colour."""
     networks = table[table["source"] == "network"]

@@ -70,7 +70,7 @@ RAMPS: Mapping[str, tuple[str, float, float]] = {
     "depth": ("viridis", 0.0, 0.85),
     "width": ("YlOrBr", 0.4, 1.0),
 }
-# Dotted lines are limits and noise floors.
+# Dotted lines are limits.
 DASHES: Mapping[str, Dash] = {
     "standard": "-",
     "decoupled": "--",

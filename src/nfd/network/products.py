@@ -59,13 +59,7 @@ def forward(x: Tensor, weights: Tensor, out: Tensor | None = None) -> Tensor:
 
 def backward(g: Tensor, weights: Tensor, out: Tensor | None = None) -> Tensor:
     """``g @ weights`` (members, batch, in), into ``out`` if given: g (members, batch, out)."""
-    if not is_large(g, weights.shape[2]):
-        return torch.bmm(g, weights, out=out)
-    if out is None:
-        out = g.new_empty(*g.shape[:2], weights.shape[2])
-    for found, error, weight in zip(out, g, weights, strict=True):
-        found.copy_(_linear(error, weight.T))
-    return out
+    return forward(g, weights.mT, out)
 
 
 def add_outer(
