@@ -145,6 +145,11 @@ def limit_job(wildcards):
     return job_of(LIMIT_JOBS, wildcards)
 
 
+def longest_first(job):
+    """A job's priority, seconds: one that takes an hour must not be the last that starts."""
+    return round(job.cost.estimate_s, 1)
+
+
 def experiments_of(wildcards):
     """The experiments that a figure rests on."""
     if wildcards.figure not in SHOWN:

@@ -15,6 +15,7 @@ rule simulate_limit:
         f"{LOGS}/limits/{{experiment}}/{{job}}.log",
     benchmark:
         f"{BENCHMARKS}/limits/{{experiment}}/{{job}}.tsv"
+    priority: lambda wildcards: longest_first(limit_job(wildcards))
     conda:
         ENVIRONMENT
     threads: CONFIG["threads_per_job"]

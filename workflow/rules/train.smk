@@ -18,6 +18,7 @@ rule train_networks:
         f"{LOGS}/runs/{{experiment}}/{{job}}.log",
     benchmark:
         f"{BENCHMARKS}/runs/{{experiment}}/{{job}}.tsv"
+    priority: lambda wildcards: longest_first(training_job(wildcards))
     conda:
         ENVIRONMENT
     threads: CONFIG["threads_per_job"]
