@@ -37,7 +37,8 @@ FEWEST_SIZES = 4
 # What the spacing of the exponents tried leaves uncertain, as a standard deviation.
 _ROUNDING = float(np.diff(PLATEAU_EXPONENTS).max() / np.sqrt(12))
 
-Statistic = Callable[[np.ndarray], np.ndarray]
+# From log losses (seeds, sizes, rates) to a number for each size.
+_OfSizes = Callable[[np.ndarray], np.ndarray]
 
 
 # ------------------------------------------------------------------------------------ one size at a time
@@ -72,7 +73,7 @@ def sensitivity_exponent(curves: Curves) -> Interval:
     return _exponent(curves, _sensitivity(curves.log2_rates), np.ones(len(curves.log2_sizes), bool))
 
 
-def _curvature(smoother: Smoother) -> Statistic:
+def _curvature(smoother: Smoother) -> _OfSizes:
     def statistic(log_losses: np.ndarray) -> np.ndarray:
         means = log_losses.mean(axis=0)
         return _nearest(smoother, means @ smoother.bend.T, smoother.best(means))
@@ -80,7 +81,7 @@ def _curvature(smoother: Smoother) -> Statistic:
     return statistic
 
 
-def _sensitivity(log2_rates: np.ndarray) -> Statistic:
+def _sensitivity(log2_rates: np.ndarray) -> _OfSizes:
     gaps = np.diff(log2_rates)
     weights = (np.append(gaps, 0.0) + np.append(0.0, gaps)) / 2 / gaps.sum()
 
@@ -92,7 +93,7 @@ def _sensitivity(log2_rates: np.ndarray) -> Statistic:
     return statistic
 
 
-def _exponent(curves: Curves, statistic: Statistic, kept: np.ndarray) -> Interval:
+def _exponent(curves: Curves, statistic: _OfSizes, kept: np.ndarray) -> Interval:
     """Least-squares slope of the log of a statistic (sizes,) over log size, from the ``kept`` sizes."""
     if kept.sum() < 3:
         return Interval(*np.full(3, np.nan))
