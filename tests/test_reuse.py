@@ -17,6 +17,7 @@ import yaml
 from nfd.data.prepared import save
 from nfd.data.sources import prepare
 from nfd.pipeline import run as runs
+from nfd.pipeline import store as stores
 from nfd.pipeline import tables
 from nfd.pipeline.config import check
 from nfd.pipeline.jobs import expand
@@ -163,6 +164,93 @@ def test_states_of_other_logged_steps_or_damaged_ones_are_not_used(place, caplog
     assert_same_tables("longer", "afresh")
 
 
+# Under SGD training diverges after three steps at rate 3, and at once at 10^6.
+DIVERGING = {
+    **LONGER,
+    "networks": [
+        {"parametrization": "depth_mup", "couplings": ["standard", "decoupled"]},
+        {"parametrization": "mup", "learning_rates": [0.25, 3, 1e6]},
+    ],
+    "data_order": "per_seed",
+    "probes": ["outputs", "output_change", "features", "coupling", "kernel"],
+    "limit": None,
+}
+DIVERGING_NETWORKS = 2 * 2 * (4 + 3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+def test_a_shorter_run_is_read_from_a_longer_one(place, caplog, steps):
+    """Bit for bit the tables of one from nothing, whether a network diverges before, after or never."""
+    run("longer", caplog, steps=6, **DIVERGING)
+    assert run("shorter", caplog, steps=steps, **DIVERGING) == (0, DIVERGING_NETWORKS, 0, 0)
+    run("afresh", caplog, store="other/store", steps=steps, **DIVERGING)
+    assert_same_tables("shorter", "afresh")
+    found = tables.read(sorted(Path("shorter").glob("*sgd.parquet")))
+    lost = set(found.loc[found["diverged"], "learning_rate"])
+    assert lost == ({3.0, 1e6} if steps > 3 else {1e6})
+    # Nothing was added, and what was read is the same network for all other uses.
+    assert set(pd.read_parquet("work/store")["step"]) == {0, 1, 2, 3, 5, 6}
+    assert script("store")(["verify", "--sample", "3", "--data", "data.npz"]) == 0
+
+
+def test_the_log_says_what_is_read_from_longer_runs(place, caplog):
+    run("longer", caplog, steps=6, **LONGER)
+    run("shorter", caplog, steps=3, **{**LONGER, "optimizers": ["sgd"], "seeds": 3, "limit": None})
+    assert "12 networks are read from longer runs in the store" in caplog.text
+    assert LOGGED[-1] == "trained 6 networks, 12 from the store"
+    run("again", caplog, steps=6, **{**LONGER, "optimizers": ["sgd"], "limit": None})
+    assert "longer runs" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("points", "steps"),
+    [([1, 3], 4), ([1, 2, 3], 5), ([1, 2, 3, 4], 7), (3, 4)],
+    ids=["a subset", "a step that the longer run did not log", "a longer run", "a number"],
+)
+def test_other_logged_steps_are_trained(place, caplog, points, steps):
+    """A subset too: the loss over batches at step 3 is a mean since step 1 there, and since 2 here."""
+    run("longer", caplog, steps=6, log_points=[1, 2, 3, 4], limit=None)
+    made = run("other", caplog, steps=steps, log_points=points, limit=None)
+    assert made == (NETWORKS, 0, 0, 0)
+    run("afresh", caplog, store="other/store", steps=steps, log_points=points, limit=None)
+    assert_same_tables("other", "afresh")
+
+
+def test_limits_are_not_read_from_longer_ones(place, caplog):
+    run("longer", caplog, steps=4, log_points=[1, 2, 3])
+    assert run("shorter", caplog, steps=3, log_points=[1, 2]) == (0, NETWORKS, LIMITS, 0)
+
+
+def test_a_longer_run_that_was_tampered_with_is_not_read(place, caplog):
+    """A better loss under the old name: it is named, and the shorter run is trained."""
+    run("longer", caplog, steps=4, log_points=[1, 2, 3], limit=None)
+    (part,) = Path("work/store").glob("*.parquet")
+    rows = pd.read_parquet(part)
+    rows.loc[rows["metric"] == "loss", "value"] *= 0.9
+    part.write_bytes(stores._as_parquet(rows, 3))
+    assert run("shorter", caplog, steps=3, log_points=[1, 2], limit=None) == (NETWORKS, 0, 0, 0)
+    assert f"{part} is damaged (its content is not what its name says)" in caplog.text
+    run("afresh", caplog, store="other/store", steps=3, log_points=[1, 2], limit=None)
+    assert_same_tables("shorter", "afresh")
+
+
+def test_a_longer_run_goes_on_from_the_one_that_a_shorter_was_read_from(place, caplog, monkeypatch):
+    """A run that was not trained has left no state; the longer one it is the beginning of has."""
+    monkeypatch.setenv("NFD_STORE_STATES", "yes")
+    settings = {"log_points": [1, 2, 3, 4], "limit": None}
+    run("middle", caplog, steps=4, **settings)
+    run("shorter", caplog, steps=2, **settings)
+    run("longer", caplog, steps=6, **settings)
+    assert LOGGED[-1] == "trained 2 networks, 0 from the store, 10 continued"
+    # Rows of a run that has gone on are in another order, and are read all the same.
+    for part in Path("work/store").glob("*.parquet"):
+        if 6 not in set(pd.read_parquet(part)["step"]):
+            part.unlink()
+    assert run("shorter", caplog, steps=3, **settings) == (0, NETWORKS, 0, 0)
+    run("afresh", caplog, store="other/store", steps=3, **settings)
+    assert_same_tables("shorter", "afresh")
+
+
 def test_experiments_and_working_directories_share_a_store(place, caplog, tmp_path, monkeypatch):
     run("one", caplog)
     assert run("two", caplog, experiment="another") == (0, NETWORKS, 0, LIMITS)
@@ -302,6 +390,27 @@ def test_states_are_shown_and_pruned(filled, capsys, caplog, monkeypatch):
     assert main(["prune", "--config", "tiny.yaml"]) == 0
     main(["size"])
     assert "; states of 10 networks, " in capsys.readouterr().out
+
+
+def test_pruning_and_exporting_know_what_begins_a_longer_run(filled, capsys, caplog):
+    """The configuration's networks are in the store as the first steps of longer ones only."""
+    shutil.rmtree("work/store")
+    points = {"log_points": [2], "limit": None}
+    run("longer", caplog, seeds=3, steps=4, **{**points, "log_points": [2, 3]})
+    text = yaml.safe_load(Path("tiny.yaml").read_text())
+    text["experiments"]["trial"] |= points
+    Path("tiny.yaml").write_text(yaml.safe_dump(text))
+    main = script("store")
+    assert main(["prune", "--config", "tiny.yaml"]) == 0
+    assert "6 networks and simulations dropped" in capsys.readouterr().out
+    assert run("kept", caplog, **points) == (0, NETWORKS, 0, 0)
+    assert main(["export", "--config", "tiny.yaml", "--output", "tiny.parquet"]) == 0
+    assert f"{NETWORKS} networks and simulations" in capsys.readouterr().out
+    main(["--store", "theirs", "import", "tiny.parquet"])
+    caplog.clear()
+    assert run("theirs_tables", caplog, store="theirs", **points) == (0, NETWORKS, 0, 0)
+    assert "longer runs" not in caplog.text
+    assert_same_tables("theirs_tables", "kept")
 
 
 def test_an_imported_store_is_judged_anew_without_training(filled, caplog):

@@ -1,5 +1,7 @@
 """The store by itself: what is put in comes out, whatever is done to its files."""
 
+import hashlib
+import io
 import json
 import logging
 import multiprocessing
@@ -7,7 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from synthetic_tables import runs
 
@@ -90,6 +94,105 @@ def test_a_writer_sees_what_others_have_added_since(store):
 def test_a_network_kept_twice_is_read_once(store):
     store.add(pd.concat([network(0), network(9)]))
     assert len(store.load([address(0), address(9)])) == len(network(0)) + len(network(9))
+
+
+# ------------------------------------------------------------------------------ shorter runs
+
+LOGGED = [0, 1, 10, 100]
+
+
+def origin_of(seed, logged):
+    return ORIGIN.of(
+        {"networks": [{}], "seeds": [seed], "steps": logged[-1], "logged_steps": logged}
+    )
+
+
+def trained(seed, logged):
+    """Rows of a made-up network trained to the last of ``logged``; at each step the number is its own."""
+    rows = network(seed, len(logged))
+    rows["step"] = rows["step"].map(dict(enumerate(logged)))
+    return rows.assign(origin=origin_of(seed, logged), address=address_of(origin_of(seed, logged)))
+
+
+def _without_beginnings(rows):
+    """A part's content as it was before footers listed beginnings."""
+    addresses = json.dumps(sorted(rows["address"].unique())).encode()
+    table = pa.Table.from_pandas(rows, stores._SCHEMA, preserve_index=False)
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({b"addresses": addresses}), buffer)
+    return buffer.getvalue()
+
+
+def test_beginnings_are_the_runs_that_end_at_a_logged_step():
+    """Their origins are those that jobs of so many steps write."""
+    found = [(b.steps, b.origin, b.address) for b in stores.beginnings(origin_of(3, LOGGED))]
+    wanted = [(end, origin_of(3, LOGGED[:place])) for place, end in ((2, 1), (3, 10))]
+    assert found == [(end, origin, address_of(origin)) for end, origin in wanted]
+    assert (
+        stores.beginnings(ORIGIN.of({"particles": 8, "steps": 100, "logged_steps": LOGGED})) == []
+    )
+
+
+def test_a_shorter_run_is_given_out_from_a_longer_one(tmp_path, caplog):
+    store = Store(tmp_path)
+    store.add(pd.concat([trained(seed, LOGGED) for seed in (0, 1)]))
+    wanted = trained(1, [0, 1, 10])
+    with caplog.at_level(logging.INFO):
+        found = store.load(wanted["address"].unique())
+    assert caplog.messages == ["1 networks are read from longer runs in the store"]
+    assert_same(found.drop(columns="outputs"), wanted.drop(columns="outputs"))
+    assert store.missing(wanted["address"].unique()) == [wanted["address"].iloc[0]]
+    # One that is kept itself is read from there.
+    store.add(wanted.assign(value=7.0))
+    assert (store.load(wanted["address"].unique())["value"] == 7).all()
+
+
+def test_of_several_longer_runs_a_whole_one_is_read(tmp_path, caplog):
+    store = Store(tmp_path)
+    for end in (100, 200, 300):
+        store.add(trained(1, [0, 1, 10, end]))
+    parts = sorted(tmp_path.glob("*.parquet"))
+    for part in parts[:2]:
+        content = bytearray(part.read_bytes())
+        content[len(content) // 3] ^= 1
+        part.write_bytes(content)
+    wanted = trained(1, [0, 1, 10])
+    found = Store(tmp_path).load(wanted["address"].unique())
+    assert_same(found.drop(columns="outputs"), wanted.drop(columns="outputs"))
+    assert caplog.text.count("is damaged") == 2
+
+
+def test_parts_that_list_no_beginnings_give_them_out_too(tmp_path):
+    """Those written before there were any: their footers lack the key."""
+    rows = pd.concat([trained(seed, LOGGED) for seed in range(3)])
+    old = _without_beginnings(rows)
+    (tmp_path / f"{hashlib.sha256(old).hexdigest()}.parquet").write_bytes(old)
+    wanted = trained(1, [0, 1])
+    found = Store(tmp_path).load(wanted["address"].unique())
+    assert_same(found.drop(columns="outputs"), wanted.drop(columns="outputs"))
+
+
+def test_no_rows_are_read_of_parts_that_do_not_hold_a_beginning(tmp_path, monkeypatch):
+    """What keeps it fast: of a hundred parts the rows of one are read, and of none where none has it."""
+    store = Store(tmp_path)
+    for seed in range(100):
+        store.add(trained(seed, LOGGED))
+    read, whole = [], Store._read
+    monkeypatch.setattr(Store, "_read", lambda self, path: read.append(path) or whole(self, path))
+    assert len(Store(tmp_path).load([address_of(origin_of(7, [0, 1, 10]))])) == 3 * 2
+    assert len(read) == 1
+    assert Store(tmp_path).load([address_of(origin_of(7, [0, 10]))]).empty
+    assert len(read) == 1
+
+
+def test_pruning_keeps_the_longer_run_that_a_wanted_one_begins(tmp_path):
+    store = Store(tmp_path)
+    store.add(pd.concat([trained(seed, LOGGED) for seed in (0, 1, 2)]))
+    store.add(trained(2, [0, 1, 10]))
+    wanted = [address_of(origin_of(seed, [0, 1, 10])) for seed in (1, 2)]
+    assert store.keep_only(wanted) == 2
+    assert store.addresses() == {address_of(origin_of(1, LOGGED)), wanted[1]}
+    assert set(store.load(wanted)["address"]) == set(wanted)
 
 
 # ------------------------------------------------------------------------------------ addresses
@@ -258,6 +361,11 @@ def test_what_is_no_export_is_named(store, tmp_path):
     file.write_bytes(stores._as_parquet(rows, 3))
     with pytest.raises(StoreError, match="is not the address of"):
         store.import_from(file)
+    for origin in ("no JSON", "7", "{}", '{"settings":{"networks":[]}}'):
+        rows["origin"], rows["address"] = origin, address_of(origin)
+        file.write_bytes(_without_beginnings(rows))
+        with pytest.raises(StoreError, match="no origin that a job writes"):
+            store.import_from(file)
 
 
 def test_the_folder_is_a_setting_of_the_environment(monkeypatch):

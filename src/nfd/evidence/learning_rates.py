@@ -86,11 +86,15 @@ class Curves:
 
 @dataclass(frozen=True)
 class Smoother:
-    """The local quadratic as matrices (points, rates): curve and slope at ``log2_rates`` (points,)."""
+    """The local quadratic as matrices (points, rates): curve and derivatives at ``log2_rates`` (points,).
+
+    ``slope`` and ``bend`` are the first and the second one.
+    """
 
     log2_rates: np.ndarray
     curve: np.ndarray
     slope: np.ndarray
+    bend: np.ndarray
 
     @classmethod
     def on(cls, grid: np.ndarray) -> "Smoother":
@@ -107,7 +111,8 @@ class Smoother:
         powers = distance[..., None] ** np.arange(3)
         gram = np.einsum("pr,pri,prj->pij", weights, powers, powers)
         coefficients = np.linalg.solve(gram, np.einsum("pr,pri->pir", weights, powers))
-        return cls(points, coefficients[:, 0], coefficients[:, 1] / bandwidth)
+        curve, slope, bend = (coefficients[:, n] / bandwidth**n for n in range(3))
+        return cls(points, curve, slope, 2 * bend)
 
     def best(self, means: np.ndarray) -> np.ndarray:
         """log2 of the best rate of curves (..., rates), NaN where the grid does not hold it.
@@ -217,13 +222,13 @@ def drift(curves: Curves) -> Interval:
     if kept.sum() < 3:
         return Interval(*np.full(3, np.nan))
     smoother = curves.smoother()
-    influence = _influence(curves.log2_sizes[kept])
+    weights = influence(curves.log2_sizes[kept])
     found = jackknife_interval(
-        lambda y: smoother.best(y.mean(axis=0)[kept]) @ influence, curves.log_losses
+        lambda y: smoother.best(y.mean(axis=0)[kept]) @ weights, curves.log_losses
     )
     place_error = PLACE_ERROR * np.diff(curves.log2_rates).max()
-    known = influence * np.hypot(place_error, edge_errors(curves)[kept])
-    return _widened(found, np.sqrt((known**2).sum()))
+    known = weights * np.hypot(place_error, edge_errors(curves)[kept])
+    return widened(found, np.sqrt((known**2).sum()))
 
 
 def edge_errors(curves: Curves) -> np.ndarray:
@@ -248,14 +253,14 @@ def edge_errors(curves: Curves) -> np.ndarray:
     return np.where(in_view, rounding, 0.0)
 
 
-def _influence(log2_sizes: np.ndarray) -> np.ndarray:
+def influence(log2_sizes: np.ndarray) -> np.ndarray:
     """Weights, (sizes,), of the values in a least-squares slope over sizes."""
     centred = log2_sizes - log2_sizes.mean()
     weights: np.ndarray = centred / (centred**2).sum()
     return weights
 
 
-def _widened(found: Interval, known: np.ndarray | float) -> Interval:
+def widened(found: Interval, known: np.ndarray | float) -> Interval:
     """The interval with a known standard deviation added in quadrature."""
     quantile = norm.ppf(0.5 + level_in_use() / 2)
     half = np.hypot((found.high - found.low) / 2, quantile * known)
@@ -286,7 +291,7 @@ def regret_root(curves: Curves) -> Interval:
         return np.sign(kept - best) * np.sqrt(np.maximum(excess, 0.0))
 
     found = jackknife_interval(root, curves.log_losses)
-    found = _widened(found, np.hypot(ROOT_ERROR * np.abs(found.estimate), _root_errors(curves)))
+    found = widened(found, np.hypot(ROOT_ERROR * np.abs(found.estimate), _root_errors(curves)))
     kept = usable(curves)
     estimate, low, high = (
         np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)
@@ -364,10 +369,10 @@ def edge_drift(curves: Curves) -> Interval:
     kept = np.isfinite(found).all(axis=0)
     if kept.sum() < 3:
         return Interval(*np.full(3, np.nan))
-    influence = _influence(curves.log2_sizes[kept])
+    weights = influence(curves.log2_sizes[kept])
     rounding = np.diff(curves.log2_rates).max() / np.sqrt(12)
-    known = rounding * np.sqrt((influence**2).sum())
-    return _widened(mean_interval(found[:, kept] @ influence), known)
+    known = rounding * np.sqrt((weights**2).sum())
+    return widened(mean_interval(found[:, kept] @ weights), known)
 
 
 # ------------------------------------------------------------------------------- other observables

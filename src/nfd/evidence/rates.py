@@ -30,6 +30,16 @@ depth_transfer, width_transfer, depth_transfer_2, correction_exponent ('size': d
     stable_rate                    network  over size: geometric mean over seeds of the largest stable rate;
                                             empty if the grid does not hold it
     stable_rate_drift              fit      log2 largest stable rate per log2 size
+    curvature                      network  over size: second derivative of log loss in log2 rate at the best
+    curvature_exponent             fit      of the curvature as a power of size
+    rate_sensitivity               network  over size: mean over the grid of min(loss, untrained) - least
+    rate_sensitivity_exponent      fit      of that as a power of size
+    regret_at_largest              network  over size: loss of the largest usable size at this one's best rate
+                                            (in learning_rate) / own best - 1
+    loss_gap_exponent              fit      of the best loss minus its limit as a power of size
+    regret_exponent                fit      of the regret of carrying a best rate over, as a power of its size
+    regret_exponent_excess         fit      the second minus the first: transfer is fast if it is negative
+                                            (all three empty where they cannot be had, nfd.evidence.bowls)
 depth_transfer_2
     freezing_cost                  network  over depth: log(best training loss with W1 frozen / own), paired
                                             by seed; one row per step read
@@ -40,7 +50,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nfd.evidence import learning_rates
+from nfd.evidence import bowls, learning_rates
 from nfd.evidence.estimates import add_diverged
 from nfd.evidence.intervals import Interval, mean_interval
 from nfd.evidence.learning_rates import Curves
@@ -51,6 +61,8 @@ from nfd.evidence.table import LINE, Rows
 READ_AT = (1 / 16, 1 / 4, 1.0)
 # A bowl has no fewer learning rates.
 FEWEST_RATES = 4
+# The parts of :func:`nfd.evidence.bowls.transfer_speed`.
+SPEEDS = ("loss_gap_exponent", "regret_exponent", "regret_exponent_excess")
 
 
 @dataclass(frozen=True)
@@ -147,6 +159,7 @@ def add_transfer(rows: Rows, data: pd.DataFrame, axis: str) -> None:
             _add_transfer_at(rows, keys, sweep, axis, place)
         _add_drift_at_loss(rows, keys, sweep)
         _add_stability(rows, keys, sweep, axis)
+        _add_shape(rows, keys, sweep, axis)
 
 
 def _add_losses(rows: Rows, keys: dict[str, object], sweep: Sweep, axis: str) -> None:
@@ -242,6 +255,28 @@ def _add_stability(rows: Rows, keys: dict[str, object], sweep: Sweep, axis: str)
     drift = learning_rates.edge_drift(curves)
     if np.isfinite(drift.estimate):
         rows.add("stable_rate_drift", keys, drift, seeds, source="fit", **columns)
+
+
+def _add_shape(rows: Rows, keys: dict[str, object], sweep: Sweep, axis: str) -> None:
+    """How narrow the bowls are, how much the rate matters, and how fast its transfer gets better."""
+    curves, seeds = sweep.curves(), len(sweep.seeds)
+    columns = {"step": sweep.steps[-1], "split": "train"}
+    shown = {**columns, axis: sweep.sizes, "source": "network"}
+    rows.add("curvature", keys, bowls.curvatures(curves), seeds, **shown)
+    rows.add("rate_sensitivity", keys, bowls.sensitivities(curves), seeds, **shown)
+    best = np.exp2(learning_rates.best_rates(curves).estimate)
+    carried = bowls.regret_at_largest(curves).map(np.expm1)
+    rows.add("regret_at_largest", keys, carried, seeds, learning_rate=best, **shown)
+    columns["source"] = "fit"
+    for quantity, found in (
+        ("curvature_exponent", bowls.curvature_exponent(curves)),
+        ("rate_sensitivity_exponent", bowls.sensitivity_exponent(curves)),
+    ):
+        if np.isfinite(found.estimate):
+            rows.add(quantity, keys, found, seeds, **columns)
+    speed = bowls.transfer_speed(curves)
+    for place, quantity in enumerate(SPEEDS):
+        rows.add(quantity, keys, speed.part(place), seeds, **columns)
 
 
 def _only(found: Interval, kept: np.ndarray) -> Interval:

@@ -35,7 +35,7 @@ HARMLESS: dict[str, str] = {
     "nfd.pipeline.device": "which device and how many threads; a table says so",
     "nfd.pipeline.replacing": "says what settings made a table",
     "nfd.pipeline.code": "says what others depend on",
-    "nfd.pipeline.store": "gives back what was put in, or nothing",
+    "nfd.pipeline.store": "gives back what was put in, its first steps, or nothing",
     "nfd.pipeline.foreign": "refuses a table or gives it back as it was",
     "nfd.report.judged": "shows what was judged",
     "nfd.files.atomic_path": "a file is whole or not there",

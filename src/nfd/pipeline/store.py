@@ -9,6 +9,9 @@ holds the networks that one job has added, is written beside and renamed, and is
 the SHA-256 of its content. So any number of jobs may read and write at once, on a shared file system too,
 without a server and without locks, and a part that is truncated or tampered with is noticed: it is named
 in the log, set aside as ``*.damaged``, and its networks are computed anew. docs/store.md shows queries.
+
+A network's rows hold those of shorter trainings of it (:func:`beginnings`), which are given out from there.
+So that a job finds them without reading rows, a part's footer lists the first letters of their addresses.
 """
 
 import hashlib
@@ -43,6 +46,9 @@ _SCHEMA = pa.schema(
     + [(name, _TYPES[RESULT_COLUMNS[name]]) for name in (*_IDENTITY, *_NUMBERS)]
     + [("outputs", pa.list_(pa.float32()))]
 )
+# So many letters of an address point to it: two of 10^6 agree with a chance of 3e-8, and all that a pointer
+# says is which part to read, where the whole address is compared.
+_POINTER = 16
 # What killed writers left behind may be removed after this time.
 _ABANDONED_S = 24 * 3600
 
@@ -81,12 +87,48 @@ def address_of(origin: str) -> str:
     return hashlib.sha256(origin.encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """A shorter training of a kept network: its address and :meth:`Origin.of`, and its ``steps``."""
+
+    address: str
+    origin: str
+    steps: int
+
+    def of(self, longer: pd.DataFrame) -> pd.DataFrame:
+        """Its rows, from those of the longer training."""
+        rows = longer[longer["step"] <= self.steps]
+        return rows.assign(address=self.address, origin=self.origin)
+
+
+def beginnings(origin: str) -> list[Beginning]:
+    """The shorter trainings whose numbers are among those of the network with this :meth:`Origin.of`.
+
+    Nothing in training depends on where it ends, but rows depend on which steps were logged before: the loss
+    over batches is a mean since the last one, and divergence is looked for there. So a shorter training is a
+    beginning only if its logged steps are exactly the first of the longer one's. Limits have none.
+    """
+    everything = json.loads(origin)
+    settings = everything["settings"]
+    if "networks" not in settings:
+        return []
+    logged, found = settings["logged_steps"], []
+    for number in range(2, len(logged)):
+        steps = logged[number - 1]
+        shorter = {**settings, "steps": steps, "logged_steps": logged[:number]}
+        text = as_argument({**everything, "settings": shorter})
+        found.append(Beginning(address_of(text), text, steps))
+    return found
+
+
 class Store:
     """The networks kept in ``folder``; it is made when the first ones are added."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._addresses: dict[Path, frozenset[str]] = {}  # parts never change
+        # Parts never change.
+        self._addresses: dict[Path, frozenset[str]] = {}
+        self._pointers: dict[Path, frozenset[str]] = {}
 
     def missing(self, addresses: Iterable[str]) -> list[str]:
         """Those of ``addresses`` at which nothing is kept, in their order."""
@@ -94,7 +136,10 @@ class Store:
         return [address for address in addresses if address not in kept]
 
     def load(self, addresses: Collection[str]) -> pd.DataFrame:
-        """Rows (:data:`STORE_COLUMNS`) of what is kept of ``addresses``; a network's in their order."""
+        """Rows (:data:`STORE_COLUMNS`) of what is kept of ``addresses``; a network's in their order.
+
+        What is not kept itself is given out as the beginning of a longer training, and the log says so.
+        """
         wanted, found = set(addresses), []
         for path, held in self._parts():
             if not held & wanted:
@@ -104,6 +149,10 @@ class Store:
                 rows = table.to_pandas()
                 found.append(rows[rows["address"].isin(held & wanted)])
                 wanted -= held
+        shorter = {begun.address: begun.of(longer) for begun, longer in self._longer(wanted)}
+        if shorter:
+            log.info("%d networks are read from longer runs in the store", len(shorter))
+            found += shorter.values()
         return (
             pd.concat(found, ignore_index=True)
             if found
@@ -129,10 +178,14 @@ class Store:
     def keep_only(self, addresses: Collection[str]) -> int:
         """Drop all but ``addresses``, second copies too; returns how many networks are gone.
 
-        A job that reads meanwhile may miss a network and compute it. Files that killed writers left
-        behind a day ago are removed, and damaged ones.
+        Of one that is not kept itself the longer training that it begins stays. A job that reads meanwhile
+        may miss a network and compute it. Files that killed writers left behind a day ago are removed, and
+        damaged ones.
         """
-        wanted, dropped = set(addresses), self.addresses() - set(addresses)
+        kept = self.addresses()
+        longer = [rows["address"].iloc[0] for _, rows in self._longer(set(addresses) - kept)]
+        wanted = {*addresses, *longer}
+        dropped = kept - wanted
         for path, held in self._parts():
             if not held <= wanted:
                 table = self._read(path)
@@ -170,11 +223,13 @@ class Store:
                 f"{path}: its columns are not those of a store, {', '.join(STORE_COLUMNS)}"
             )
         rows = table.to_pandas()
-        for address, origin in (
-            rows[["address", "origin"]].drop_duplicates().itertuples(index=False)
-        ):
+        for address, origin in _networks(rows):
             if address != address_of(origin):
                 raise StoreError(f"{path}: {address} is not the address of {origin}")
+            try:
+                beginnings(origin)
+            except (ValueError, TypeError, LookupError) as error:
+                raise StoreError(f"{path}: {origin} is no origin that a job writes") from error
         new = self.missing(rows["address"].unique())
         self.add(rows[rows["address"].isin(new)])
         return len(new)
@@ -195,6 +250,39 @@ class Store:
                     continue
             yield path, self._addresses[path]
 
+    def _longer(self, wanted: Collection[str]) -> Iterator[tuple[Beginning, pd.DataFrame]]:
+        """Beginnings at ``wanted`` addresses and the rows of a kept training that each begins, once each."""
+        wanted = set(wanted)
+        pointers = {address[:_POINTER] for address in wanted}
+        for path, _ in self._parts():
+            if not wanted:
+                return
+            if pointers.isdisjoint(self._pointers_in(path)):
+                continue
+            table = self._read(path)
+            if table is None:
+                continue
+            rows = table.to_pandas()
+            for address, origin in _networks(rows):
+                for begun in beginnings(origin):
+                    if begun.address in wanted:
+                        wanted.remove(begun.address)
+                        yield begun, rows[rows["address"] == address]
+
+    def _pointers_in(self, path: Path) -> frozenset[str]:
+        """First letters of the addresses of all beginnings in a part; none if it cannot be read."""
+        if path not in self._pointers:
+            try:
+                listed = pq.read_schema(path).metadata.get(b"beginnings")
+                found = json.loads(listed) if listed else _pointers(_origins_in(path))
+                self._pointers[path] = frozenset(found)
+            except FileNotFoundError:  # pruned a moment ago
+                return frozenset()
+            except Exception as error:  # a damaged file can raise nearly anything
+                self._set_aside(path, str(error))
+                return frozenset()
+        return self._pointers[path]
+
     def _read(self, path: Path) -> pa.Table | None:
         """The part's rows, or None if it is not what was written."""
         try:
@@ -209,6 +297,7 @@ class Store:
     def _set_aside(self, path: Path, reason: str) -> None:
         log.warning("%s is damaged (%s); its networks are computed anew", path, reason)
         self._addresses.pop(path, None)
+        self._pointers.pop(path, None)
         try:
             path.rename(path.with_suffix(".damaged"))
         except OSError as error:  # somebody else's store may be read only
@@ -223,11 +312,29 @@ class Store:
             temporary.write_bytes(content)
 
 
+def _networks(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """(address, origin) of each network."""
+    yield from rows[["address", "origin"]].drop_duplicates().itertuples(index=False, name=None)
+
+
+def _origins_in(path: Path) -> set[str]:
+    """Origins of a part that lists no beginnings, as those written before there were any."""
+    column = pq.ParquetFile(path, read_dictionary=["origin"]).read(columns=["origin"]).column(0)
+    return {origin for chunk in column.chunks for origin in chunk.dictionary.to_pylist()}
+
+
+def _pointers(origins: Iterable[str]) -> list[str]:
+    """First letters of the addresses of all beginnings of networks, sorted."""
+    found = {begun.address[:_POINTER] for origin in origins for begun in beginnings(origin)}
+    return sorted(found)
+
+
 def _as_parquet(rows: pd.DataFrame, level: int) -> bytes:
-    """A part's content: the rows, and their addresses where a reader finds them without reading on."""
+    """A part's content: the rows, and what is in it where a reader finds that without reading on."""
     held = json.dumps(sorted(rows["address"].unique())).encode()
+    begun = json.dumps(_pointers(rows["origin"].unique())).encode()
     table = pa.Table.from_pandas(rows[list(STORE_COLUMNS)], _SCHEMA, preserve_index=False)
-    table = table.replace_schema_metadata({b"addresses": held})
+    table = table.replace_schema_metadata({b"addresses": held, b"beginnings": begun})
     buffer = pa.BufferOutputStream()
     texts = [column.name for column in _SCHEMA if column.type == pa.string()]
     pq.write_table(
