@@ -80,7 +80,7 @@ def by_hand(results, seeds, level):
     return overall(judge(CLAIMS["C1"], {"scaling_trend": evidence}))
 
 
-@pytest.mark.parametrize(("sd", "look", "rounds"), [(0.01, 5, 1), (0.2, 8, 2)])
+@pytest.mark.parametrize(("sd", "look", "rounds"), [(0.01, 5, 1), (0.15, 8, 2)])
 def test_a_claim_costs_the_share_of_its_seeds_at_the_look_that_decides(tmp_path, sd, look, rounds):
     """A job of 33 s starts for 3 s; 30 s are for 21 seeds. Each round starts each of the 16 jobs."""
     results = losses(sd)
@@ -111,9 +111,9 @@ def test_what_no_look_decides_has_no_cost(tmp_path):
 
 def test_a_look_has_a_level_of_its_own(tmp_path):
     """Noise at which plain 95 % intervals of five seeds would have decided, and those of the look do not."""
-    results = losses(0.2)
+    results = losses(0.15)
     assert by_hand(results, 5, Look(5, LOOKS).level()) == "inconclusive"
-    assert by_hand(results, 5, 0.8) == "supported"
+    assert by_hand(results, 5, 0.95) == "supported"
     assert Run(finished(tmp_path, results), CONFIG).decided("C1") == (8, "supported")
 
 
