@@ -1,20 +1,24 @@
 """Measure the lines of the speed table on this machine, and write benchmarks/results and docs.
 
 `python -m benchmarks` measures everything this machine can (the GPU lines where there is a GPU), and
-replaces in benchmarks/results/<machine>.json the lines it measured; `--only` chooses lines. The tables
-of docs/benchmarks.md and docs/scale.md are rendered from those files.
+replaces in benchmarks/results/<machine>.json the lines it measured; `--only` chooses lines. `--run` takes a
+finished run instead and reckons what its verdicts cost. The tables of docs/benchmarks.md and docs/scale.md
+are rendered from those files.
 """
 
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import machine, neighbours, overheads, render, scale, solver, sweeps
+from benchmarks import machine, neighbours, overheads, render, scale, solver, sweeps, verdicts
+from nfd.pipeline.tables import TableError
+from nfd.report import ReportError
 
 # Threads -> name, of the floors measured.
 FLOORS = {"cpu": {1: "cpu 1 thread", 2: "cpu 2 threads"}, "cuda": {1: "cuda"}}
@@ -92,12 +96,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="LINE", help="lines to measure")
     parser.add_argument("--list", action="store_true", help="list the lines and stop")
     parser.add_argument("--render", action="store_true", help="only write the tables of docs/")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        metavar="RESULTS",
+        help="measure nothing; reckon what the verdicts of a finished run cost, from its results/<preset>",
+    )
     arguments = parser.parse_args(argv)
-    if not arguments.render:
+    if arguments.run:
+        try:
+            reckon_verdicts(arguments.run)
+        except (ReportError, TableError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    elif not arguments.render:
         measure_all(arguments.only, arguments.list)
     if not arguments.list:
         render.write(RESULTS)
     return 0
+
+
+def reckon_verdicts(results: Path) -> None:
+    """Write the line of verdicts of a finished run, among those of this machine; nothing is measured."""
+    facts = machine.describe("cpu")
+    path = RESULTS / f"{machine.file_name(facts)}.json"
+    found: Found = {"machine": facts, "floor": {}, "lines": {}}
+    if path.exists():
+        found = json.loads(path.read_text())
+    line = verdicts.of_run(results)
+    for row in line["rows"]:
+        print(f"{row['claim']}: {row['verdict']}; by rounds {row['rounds decide']}")
+    found["lines"]["verdicts"] = line
+    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def measure_all(only: Sequence[str], list_only: bool) -> None:
@@ -120,6 +150,9 @@ def measure_all(only: Sequence[str], list_only: bool) -> None:
             circumstances = machine.circumstances()
             line = available[name]()
             circumstances["load_after"] = round(os.getloadavg()[0], 2)
+            # The preset's run is gone by now; what its verdicts cost is a line of its own.
+            if "verdicts" in line:
+                found["lines"]["verdicts"] = line.pop("verdicts")
             found["lines"][name] = {**line, "circumstances": circumstances}
             print(f"{line['value']['median']:g} {line['unit']} (target {line['target'] or 'none'})")
             path.write_text(json.dumps(found, indent=1) + "\n")

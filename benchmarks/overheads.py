@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.timing import interleave, summary
-from benchmarks.verdicts import verdicts
+from benchmarks.timing import interleave, of_job, summary
+from benchmarks.verdicts import of_run
 from nfd.pipeline import config_files
 from nfd.pipeline.config import check
 from nfd.pipeline.jobs import expand
@@ -167,8 +167,7 @@ def preset_line(
         command = [*SNAKEMAKE, "--cores", str(cores), "--quiet", "all", "--configfile", config]
         wall, processor = _seconds(command, str(clone), environment(PYTHONPATH=str(clone / "src")))
         jobs = job_times(clone / "results")
-        settings = load(config)
-        costs = verdicts(clone / "results" / settings["preset"], settings)
+        costs = of_run(clone / "results" / load(config)["preset"])
     busy = sum(row["s"] for rows in jobs.values() for row in rows)
     number = sum(map(len, jobs.values()))
     overhead = number * (start_s + per_job_s) / cores + snakemake_start_s
@@ -205,15 +204,9 @@ def job_times(results: Path) -> dict[str, list[dict[str, float]]]:
     """Seconds and peak memory (MiB) of every job, by rule, from Snakemake's benchmark files."""
     jobs: dict[str, list[dict[str, float]]] = {}
     for path in sorted(results.glob("*/benchmarks/**/*.tsv")):
-        names, *lines = [line.split("\t") for line in path.read_text().splitlines()]
-        row = dict(zip(names, lines[-1], strict=True))
         parts = path.relative_to(results).parts[2:-1]
         rule = "/".join(parts) or path.stem
-        # Snakemake writes NA for jobs too short to be sampled.
-        numbers = {
-            key: 0.0 if row[key] in ("NA", "-") else float(row[key]) for key in ("s", "max_rss")
-        }
-        jobs.setdefault(rule, []).append(numbers)
+        jobs.setdefault(rule, []).append(of_job(path))
     return jobs
 
 

@@ -9,6 +9,7 @@ from benchmarks.overheads import ROOT
 from benchmarks.scale import forecast
 
 DOCS = ROOT / "docs"
+MEASURED = "python -m benchmarks"  # what the marker says of the tables of lines
 Results = dict[str, Any]
 
 SPEED_LINES = (
@@ -59,11 +60,12 @@ FORECASTS: tuple[tuple[str, dict[str, int]], ...] = (
 def documents(results: Path) -> dict[Path, str]:
     """Text of each document with its tables renewed."""
     machines = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
-    texts = {
-        DOCS / "benchmarks.md": _benchmarks(machines),
-        DOCS / "scale.md": _scale(machines),
+    speed, scale = DOCS / "benchmarks.md", DOCS / "scale.md"
+    told = _between_markers(speed.read_text(), "verdicts", _verdicts(machines))
+    return {
+        speed: _between_markers(told, MEASURED, _benchmarks(machines)),
+        scale: _between_markers(scale.read_text(), MEASURED, _scale(machines)),
     }
-    return {path: _between_markers(path.read_text(), text) for path, text in texts.items()}
 
 
 def write(results: Path) -> None:
@@ -87,12 +89,6 @@ def _benchmarks(machines: dict[str, Results]) -> str:
             for line in (lines[key] for key in SPEED_LINES if key in lines)
         ]
         parts += [f"## {name}", _facts(found)]
-        if "verdicts" in lines.get("preset", {}):
-            parts += [
-                "### What a verdict costs",
-                _verdicts(lines["preset"]),
-                "### What was promised",
-            ]
         parts += [_table(summary)]
         for key, title in DETAILS.items():
             if key in lines:
@@ -150,14 +146,24 @@ def _line(line: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _verdicts(preset: dict[str, Any]) -> str:
-    rows = preset["verdicts"]
-    decided = sum(row["verdict"] != "inconclusive" for row in rows)
-    said = (
-        f"{decided} of {len(rows)} claims decided in {preset['value']['median']} minutes, all experiments at "
-        "their fixed seeds and an empty store. Claims share experiments: what they cost does not add up."
-    )
-    return said + "\n\n" + _table(rows)
+def _verdicts(machines: dict[str, Results]) -> str:
+    """What verdicts cost, of each machine on which a run was reckoned."""
+    parts = []
+    for name, found in machines.items():
+        if "verdicts" in found["lines"]:
+            line = found["lines"]["verdicts"]
+            value, made = line["value"]["median"], line["made with"]
+            origin = [f"{key}: {', '.join(values)}" for key, values in made.items()]
+            parts += [
+                f"Run reckoned on {name}: {value} {line['what']}, {line['unit']} "
+                f"({line['against']}).",
+                _table(line["rows"]),
+                f"Seconds were measured for {line['jobs'] - line['estimated jobs']} of {line['jobs']} "
+                "jobs; of the rest the store had some networks, and they count by their estimates.",
+                f"*Configuration {line['configuration']}, judged with {line['judged with']}. Made with "
+                f"{'; '.join(origin)}.*",
+            ]
+    return "\n\n".join(parts) or "*No finished run has been reckoned yet.*"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -177,6 +183,7 @@ def _number(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _between_markers(text: str, table: str) -> str:
-    pattern = r"(<!-- begin generated.*?-->\n).*?(\n<!-- end generated -->)"
+def _between_markers(text: str, name: str, table: str) -> str:
+    begin = re.escape(f"<!-- begin generated: {name} -->\n")
+    pattern = rf"({begin}).*?(\n<!-- end generated -->)"
     return re.sub(pattern, lambda m: m[1] + "\n" + table + "\n" + m[2], text, flags=re.DOTALL)

@@ -1,6 +1,7 @@
-"""Repeats, interleaved, so that what else the machine does hits every candidate alike."""
+"""Times: of repeats, interleaved so that what else the machine does hits all alike, and of jobs."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -34,6 +35,14 @@ def summary(values: list[float]) -> dict[str, Any]:
 def ratio(samples: Samples, slow: str, fast: str) -> dict[str, Any]:
     """How many times longer ``slow`` takes than ``fast``, round by round."""
     return summary([a / b for a, b in zip(samples[slow], samples[fast], strict=True)])
+
+
+def of_job(path: Path) -> dict[str, float]:
+    """Wall-clock seconds, ``s``, and peak memory in MiB, ``max_rss``, from a benchmark file of Snakemake."""
+    names, *lines = [line.split("\t") for line in path.read_text().splitlines()]
+    row = dict(zip(names, lines[-1], strict=True))
+    # Snakemake writes NA for jobs too short to be sampled.
+    return {key: 0.0 if row[key] in ("NA", "-") else float(row[key]) for key in ("s", "max_rss")}
 
 
 def _rounded(value: float) -> float:

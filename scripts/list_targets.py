@@ -1,7 +1,7 @@
 """List what can be made: experiments, figures and claims of a configuration, and what each costs.
 
 Times are those of one CPU core. 'estimated' counts floating-point operations and is right within a factor
-of three; 'measured' is what Snakemake's benchmarks say, where the jobs have run.
+of two; 'measured' is what Snakemake's benchmarks say, where the jobs have run.
 """
 
 import argparse

@@ -28,8 +28,6 @@ from benchmarks import (
 from benchmarks import lines as command
 from benchmarks.crew import Crew
 from benchmarks.peers import METHODS, Sweep, stacked
-from benchmarks.verdicts import verdicts
-from nfd.claims.registry import CLAIMS
 
 SMALL = Sweep(width=8, depth=3, members=8, batch_size=4, input_dim=5, outputs=3, samples=20)
 FLOOR = {"matmul_gflops": 100.0, "copy_gbytes_per_s": 10.0}
@@ -330,29 +328,6 @@ def test_job_times_are_read_from_snakemakes_files(tmp_path):
     assert overheads.job_times(tmp_path) == {
         "runs/scaling": [{"s": 2.5, "max_rss": 700.1}, {"s": 0.1, "max_rss": 0.0}]
     }
-
-
-def test_a_verdict_costs_what_its_experiments_cost(tmp_path):
-    """Jobs of 60 and 30 seconds for C9; C8 rests on another experiment."""
-    config = overheads.load("config/smoke.yaml")
-    for folder, name, seconds in (
-        ("runs/internal_collapse", "a", 60),
-        ("runs/internal_collapse", "b", 30),
-        ("runs/width_transfer", "c", 120),
-    ):
-        path = tmp_path / "benchmarks" / folder / f"{name}.tsv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"s\tcpu_time\tmax_rss\n{seconds}\t1\t1\n")
-    rows = [f"{claim},True,supported" for claim in CLAIMS]
-    (tmp_path / "claims.csv").write_text(
-        "\n".join(["id,decides,verdict", *rows, "C8,True,inconclusive"])
-    )
-    found = {row["claim"].split()[0]: row for row in verdicts(tmp_path, config)}
-    assert found.keys() == CLAIMS.keys()
-    assert (found["C9"]["core minutes"], found["C9"]["verdict"]) == (1.5, "supported")
-    assert (found["C8"]["core minutes"], found["C8"]["verdict"]) == (2.0, "inconclusive")
-    shown = render._verdicts({"value": {"median": 3.0}, "verdicts": list(found.values())})
-    assert f"{len(CLAIMS) - 1} of {len(CLAIMS)} claims decided in 3.0 minutes" in shown
 
 
 @pytest.mark.parametrize(

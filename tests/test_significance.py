@@ -1,4 +1,4 @@
-"""p-values, Holm and repeated looks against intervals, other libraries, published tables and simulation."""
+"""Levels, Holm and repeated looks against intervals, other libraries, published tables and simulation."""
 
 import numpy as np
 import pytest
@@ -9,45 +9,20 @@ from nfd.evidence.significance import (
     LOOKS,
     boundaries,
     holm,
-    p_inside,
-    p_outside,
-    probability_below,
     sequential_level,
 )
 from nfd.seeds import generator
 
 
-def test_p_values_of_a_mean_are_students():
-    values = generator(0, "p").normal(0.4, 1.0, size=(7, 1))
-    found = mean_interval(values)
-    above = stats.ttest_1samp(values[:, 0], -0.5, alternative="greater").pvalue
-    below = stats.ttest_1samp(values[:, 0], 1.0, alternative="less").pvalue
-    assert p_inside(found, -0.5, 1.0)[0] == pytest.approx(max(above, below), rel=1e-9)
-    outside = stats.ttest_1samp(values[:, 0], 0.1, alternative="greater").pvalue
-    assert p_outside(found, -9.0, 0.1)[0] == pytest.approx(outside, rel=1e-9)
-
-
-def test_p_values_say_what_the_interval_says():
-    """Below 0.025 exactly where the 95 % interval lies inside, or outside, the range."""
-    random = generator(1, "agree")
-    said = set()
-    for _ in range(300):
-        found = mean_interval(random.normal(random.normal(0, 0.5), 0.3, size=(6, 1))).part(0)
-        inside = found.low > -0.4 and found.high < 0.4
-        outside = found.high < -0.4 or found.low > 0.4
-        assert (p_inside(found, -0.4, 0.4) < 0.025) == inside
-        assert (p_outside(found, -0.4, 0.4) < 0.025) == outside
-        said.add((bool(inside), bool(outside)))
-    assert len(said) == 3
-
-
-def test_p_value_of_two_groups_has_welchs_degrees_of_freedom():
+def test_an_interval_of_two_groups_is_welchs():
+    """Estimate, standard error and degrees of freedom, as scipy's interval has them."""
     random = generator(2, "welch")
     a, b = random.normal(size=(6, 1)), 3 * random.normal(size=(4, 1))
     found = jackknife_interval(lambda x, y: x.mean(axis=0) - y.mean(axis=0), a, b)
     welch = stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False)
     assert found.df[0] == pytest.approx(welch.df)
-    assert 2 * p_outside(found, 0.0, 0.0)[0] == pytest.approx(welch.pvalue, rel=1e-9)
+    assert found.estimate[0] / found.standard_error[0] == pytest.approx(welch.statistic, rel=1e-9)
+    assert (found.low[0], found.high[0]) == pytest.approx(tuple(welch.confidence_interval()))
 
 
 def test_an_interval_at_another_level_is_students():
@@ -60,7 +35,7 @@ def test_an_interval_at_another_level_is_students():
 
 def test_a_mapped_interval_has_no_standard_error():
     found = mean_interval(generator(4, "map").normal(size=(5, 1))).map(np.exp)
-    assert np.isnan(p_inside(found, 0.0, 9.0)).all()
+    assert np.isnan(found.standard_error).all()
     assert np.isnan(found.at_level(0.9).low).all()
 
 
@@ -95,14 +70,6 @@ def test_holm_keeps_the_error_of_a_family():
     # Standard error 0.5 %.
     assert (adjusted.min(axis=1) < 0.05).mean() < 0.065
     assert (p.min(axis=1) < 0.05).mean() > 0.3
-
-
-def test_probability_that_one_is_below_the_other():
-    first, second = np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 3, 4, 5, 6])
-    found = probability_below(first, second)
-    assert (found.estimate, found.high) == (1.0, 1.0)
-    assert found.low == pytest.approx(0.025 ** (1 / 5))
-    assert np.isnan(probability_below(first, first).low)
 
 
 # --------------------------------------------------------------------------------------- repeated looks

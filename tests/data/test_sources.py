@@ -10,8 +10,16 @@ import pytest
 from data_checks import sentence
 
 from nfd.data.prepared import facts, load
-from nfd.data.raw import DataError
-from nfd.data.sources import SETTINGS, SHARED_SETTINGS, SOURCES, check_settings, label_of, prepare
+from nfd.data.raw import UNREAD_SHAPE, DataError, SampleShape
+from nfd.data.sources import (
+    SETTINGS,
+    SHARED_SETTINGS,
+    SOURCES,
+    check_settings,
+    label_of,
+    prepare,
+    shape_of,
+)
 from nfd.pipeline.config import load_schema
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +128,16 @@ def test_every_source_takes_its_settings_and_no_other(name, tmp_path):
             continue
         with pytest.raises(DataError, match=rf"dataset\.{key}: only .* takes it, {name} does not"):
             check_settings(settings)
+
+
+def test_shapes_are_known_before_anything_is_read(digits):
+    assert shape_of({"name": "digits"}) == SampleShape(digits.input_dim, len(digits.classes))
+    assert shape_of({"name": "cifar100"}) == SampleShape(32 * 32 * 3, 100)
+    folder = {"name": "image_folder", "root": "/nowhere"}
+    assert shape_of({**folder, "image_size": 4, "grayscale": None}).inputs == 4 * 4 * 3
+    assert shape_of({**folder, "image_size": 4, "grayscale": True}).inputs == 4 * 4
+    for unread in (folder, {"name": "arrays", "root": "/nowhere"}):
+        assert shape_of(unread) == UNREAD_SHAPE
 
 
 def test_labels():

@@ -14,6 +14,18 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class SampleShape:
+    """What a network's first and last layer know of a data set: d = ``inputs`` numbers, C = ``classes``."""
+
+    inputs: int
+    classes: int
+
+
+# Taken for data that nobody has read yet: a colour image of 32 x 32 pixels and ten classes.
+UNREAD_SHAPE = SampleShape(3072, 10)
+
+
+@dataclass(frozen=True)
 class RawData:
     """A whole data set as it comes, ``values`` and ``labels`` by split.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from nfd.data import arrays, digits, image_folder, torchvision_sets
 from nfd.data.prepared import PreparedData, arrange
-from nfd.data.raw import SPLITS, DataError, RawData
+from nfd.data.raw import SPLITS, UNREAD_SHAPE, DataError, RawData, SampleShape
 
 Settings = Mapping[str, Any]
 
@@ -35,6 +35,7 @@ class Source:
     check: Callable[[Settings], None]
     fingerprint: Callable[[Settings], str]
     read: Callable[[Settings], RawData]
+    shape: Callable[[Settings], SampleShape]
 
 
 # Keys of the config's `dataset` section: type, and what is accepted. null counts as absent.
@@ -90,8 +91,10 @@ def _read_set(of: torchvision_sets.Reader, settings: Settings) -> RawData:
     return of(settings["name"], root_of(settings), settings.get("download", True))
 
 
-def _torchvision(label: str, of: torchvision_sets.Reader) -> Source:
-    return Source(label, ("root", "download"), _check_copy, _unchanging, partial(_read_set, of))
+def _torchvision(label: str, of: torchvision_sets.Reader, inputs: int, classes: int = 10) -> Source:
+    shape = SampleShape(inputs, classes)
+    takes = ("root", "download")
+    return Source(label, takes, _check_copy, _unchanging, partial(_read_set, of), lambda _: shape)
 
 
 def _given_root(settings: Settings, what: str) -> Path:
@@ -113,19 +116,35 @@ def _read_image_folder(settings: Settings) -> RawData:
     return image_folder.read(_image_root(settings), size, grayscale)
 
 
+def _image_shape(settings: Settings) -> SampleShape:
+    """Of the classes, which hardly matter, the number that was not read."""
+    if "image_size" not in settings:
+        return UNREAD_SHAPE
+    channels = 1 if settings.get("grayscale", False) else 3
+    return SampleShape(channels * settings["image_size"] ** 2, UNREAD_SHAPE.classes)
+
+
 SOURCES: dict[str, Source] = {
-    "digits": Source("digits (8x8)", (), _nothing, _unchanging, lambda _: digits.read()),
-    "cifar10": _torchvision("CIFAR-10", torchvision_sets.read_cifar),
-    "cifar100": _torchvision("CIFAR-100", torchvision_sets.read_cifar),
-    "fashion_mnist": _torchvision("Fashion-MNIST", torchvision_sets.read_mnist),
-    "mnist": _torchvision("MNIST", torchvision_sets.read_mnist),
-    "svhn": _torchvision("SVHN", torchvision_sets.read_svhn),
+    "digits": Source(
+        label="digits (8x8)",
+        takes=(),
+        check=_nothing,
+        fingerprint=_unchanging,
+        read=lambda _: digits.read(),
+        shape=lambda _: SampleShape(64, 10),
+    ),
+    "cifar10": _torchvision("CIFAR-10", torchvision_sets.read_cifar, 3072),
+    "cifar100": _torchvision("CIFAR-100", torchvision_sets.read_cifar, 3072, classes=100),
+    "fashion_mnist": _torchvision("Fashion-MNIST", torchvision_sets.read_mnist, 784),
+    "mnist": _torchvision("MNIST", torchvision_sets.read_mnist, 784),
+    "svhn": _torchvision("SVHN", torchvision_sets.read_svhn, 3072),
     "image_folder": Source(
         label="",
         takes=("root", "image_size", "grayscale"),
         check=lambda settings: image_folder.check(_image_root(settings)),
         fingerprint=lambda settings: image_folder.fingerprint(_image_root(settings)),
         read=_read_image_folder,
+        shape=_image_shape,
     ),
     "arrays": Source(
         label="",
@@ -133,6 +152,7 @@ SOURCES: dict[str, Source] = {
         check=lambda settings: arrays.check(_array_root(settings)),
         fingerprint=lambda settings: arrays.fingerprint(_array_root(settings)),
         read=lambda settings: arrays.read(_array_root(settings)),
+        shape=lambda _: UNREAD_SHAPE,
     ),
 }
 
@@ -192,6 +212,15 @@ def label_of(settings: Settings) -> str:
     return (
         unicodedata.normalize("NFC", name.decode("utf-8", "backslashreplace")) or settings["name"]
     )
+
+
+def shape_of(settings: Settings) -> SampleShape:
+    """Shape of a data set's samples as its ``dataset`` section tells it, UNREAD_SHAPE if it does not.
+
+    For estimates only: no file is read, and what is read later may have another shape.
+    """
+    settings = _present(settings)
+    return SOURCES[settings["name"]].shape(settings)
 
 
 def prepare(settings: Settings) -> PreparedData:

@@ -1,4 +1,4 @@
-"""How strongly an interval speaks: p-values of a verdict, many verdicts at once, and repeated looks.
+"""How strongly an interval speaks: its level, many verdicts at once, and repeated looks.
 
 **Level.** A verdict needs the whole 95 % interval inside a range, which is a pair of one-sided tests at
 2.5 % each (two one-sided tests, Schuirmann 1987). The usual equivalence test has 5 % on either side, that is
@@ -19,51 +19,13 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 from scipy.stats import t as student
 
-from nfd.evidence.intervals import LEVEL, Interval, level_in_use
+from nfd.evidence.intervals import LEVEL
 
 # Numbers of seeds at which a growing sweep is judged.
 LOOKS = (5, 8, 13, 21, 34, 55)
-
-
-# -------------------------------------------------------------------------------- p-values of a verdict
-
-
-def p_inside(found: Interval, low: float, high: float) -> np.ndarray:
-    """p-value of 'the quantity lies within (low, high)': the larger of the two one-sided ones.
-
-    At most 0.025 exactly if the 95 % interval lies within the range (Schuirmann 1987). An infinite end needs
-    no test. NaN where the interval has no standard error.
-    """
-    return np.maximum(_p_above(found, low), _p_below(found, high))
-
-
-def p_outside(found: Interval, low: float, high: float) -> np.ndarray:
-    """p-value of 'the quantity lies outside (low, high)': the smaller one-sided one.
-
-    At most 0.025 exactly if the 95 % interval lies beyond one end. At no value of the quantity can both ends
-    be excluded wrongly, so nothing is paid for choosing the nearer one, unless the range is narrower than
-    the interval.
-    """
-    return np.minimum(_p_below(found, low), _p_above(found, high))
-
-
-def _p_above(found: Interval, bound: float) -> np.ndarray:
-    """p-value of 'above ``bound``'."""
-    return student.sf(_distance(found, bound), found.df)
-
-
-def _p_below(found: Interval, bound: float) -> np.ndarray:
-    """p-value of 'below ``bound``'."""
-    return student.cdf(_distance(found, bound), found.df)
-
-
-def _distance(found: Interval, bound: float) -> np.ndarray:
-    """(estimate - bound) in standard errors; a spread of exactly 0 decides with certainty."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (found.estimate - bound) / found.standard_error
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -78,20 +40,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         least = max(least, min(1.0, (len(order) - rank) * p_values[name]))
         adjusted[name] = np.nan if np.isnan(p_values[name]) else least
     return {name: adjusted[name] for name in p_values}
-
-
-def probability_below(first: np.ndarray, second: np.ndarray) -> Interval:
-    """How probable it is that ``first`` is less than ``second``, (seeds,) each, paired by seed.
-
-    Ties are left out. The interval is the exact one of Clopper and Pearson (1934): it covers at least 95 %
-    and with five seeds, all of one sign, still reaches from 0.48 to 1.
-    """
-    wins, losses = int((first < second).sum()), int((first > second).sum())
-    if wins + losses == 0:
-        return Interval(*np.full(3, np.nan))
-    found = binomtest(wins, wins + losses)
-    low, high = found.proportion_ci(level_in_use(), method="exact")
-    return Interval(np.asarray(found.statistic), np.asarray(low), np.asarray(high))
 
 
 # --------------------------------------------------------------------------------------- repeated looks

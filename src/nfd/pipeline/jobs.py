@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from nfd.data.raw import SampleShape
+from nfd.data.sources import shape_of
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.network.roles import ROLES
 from nfd.pipeline.config import has_limit
@@ -19,11 +21,15 @@ from nfd.training.batches import log_spaced_steps
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """All runs of one shape of one experiment. ``settings`` is all that its results depend on."""
+    """All runs of one shape of one experiment.
+
+    ``settings`` is all that its results depend on besides the data, of which ``data`` is the expected shape.
+    """
 
     experiment: str
     name: str
     settings: TrainingSettings
+    data: SampleShape
 
     @property
     def members(self) -> int:
@@ -33,21 +39,22 @@ class TrainingJob:
     @property
     def cost(self) -> TrainingCost:
         """What it takes."""
-        return TrainingCost(self.settings)
+        return TrainingCost(self.settings, self.data)
 
 
 @dataclass(frozen=True)
 class LimitJob:
-    """One limit simulation: a depth and a coupling, all its seeds."""
+    """One limit simulation: a depth and a coupling, all its seeds; ``data`` as of a :class:`TrainingJob`."""
 
     experiment: str
     name: str
     settings: LimitSettings
+    data: SampleShape
 
     @property
     def cost(self) -> LimitCost:
         """What it takes."""
-        return LimitCost(self.settings)
+        return LimitCost(self.settings, self.data)
 
 
 Section = Mapping[str, Any]
@@ -59,7 +66,7 @@ def expand(config: Section) -> tuple[list[TrainingJob], list[LimitJob]]:
     limits: list[LimitJob] = []
     for experiment, settings in config["experiments"].items():
         jobs = _training_jobs(config, experiment, settings)
-        training += sorted(jobs, key=lambda job: -job.cost.flops)
+        training += sorted(jobs, key=lambda job: -job.cost.estimate_s)
         limits += _limit_jobs(config, experiment, settings)
     return training, limits
 
@@ -137,7 +144,7 @@ def _training_jobs(config: Section, experiment: str, settings: Section) -> Itera
             probes=tuple(settings["probes"]),
             **_common(config, settings),
         )
-        yield TrainingJob(experiment, shape.name, job)
+        yield TrainingJob(experiment, shape.name, job, shape_of(config["dataset"]))
 
 
 def _sizes(grids: Sequence[Mapping[str, Sequence[int]]]) -> list[tuple[int, int]]:
@@ -185,7 +192,7 @@ def _limit_jobs(config: Section, experiment: str, settings: Section) -> Iterator
                     **_common(config, settings),
                 )
                 name = f"network{number}_particles{limit['particles']}_depth{depth}_{coupling}"
-                yield LimitJob(experiment, name, job)
+                yield LimitJob(experiment, name, job, shape_of(config["dataset"]))
 
 
 def _common_noise(depths: Sequence[int], depth: int) -> int:
