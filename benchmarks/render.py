@@ -51,6 +51,7 @@ DETAILS = {
 FORECASTS: tuple[tuple[str, dict[str, int]], ...] = (
     ("config/config.yaml", {}),
     ("config/cifar10_cpu.yaml", {}),
+    ("config/cifar10_night.yaml", {}),
     ("config/cifar10.yaml", {}),
     ("config/cifar10.yaml", {"seeds": 10}),
     ("config/cifar10.yaml", {"width": 4, "depth": 2, "steps": 10, "seeds": 3}),
