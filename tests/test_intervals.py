@@ -9,7 +9,6 @@ import pytest
 from scipy import optimize, stats
 
 from nfd.evidence import fits, intervals
-from nfd.evidence.power import fit_plateau
 from nfd.seeds import generator
 
 DEPTHS = np.array([4.0, 8, 16, 32, 64])
@@ -77,7 +76,7 @@ def test_coverage_of_a_slope():
 def test_coverage_of_a_plateau():
     def experiment(random):
         values = (0.2 + 0.5 / DEPTHS) * (1 + 0.05 * random.normal(size=(5, 5)))
-        return intervals.interval(lambda m: fit_plateau(DEPTHS, m)[:, 0], values)
+        return intervals.interval(lambda m: fits.fit_plateau(DEPTHS, m)[:, 0], values)
 
     assert coverage(experiment, truth=0.2) >= 0.92
 
@@ -194,12 +193,12 @@ def test_window_is_the_longest_run_above_the_floor(values, floor, expected):
 def test_plateau_fit_recovers_its_law():
     values = np.stack([0.2 + 0.6 / DEPTHS, 1.0 - 0.5 * DEPTHS**-0.5, 3.0 * DEPTHS**-2.0])
     expected = [[0.2, 0.6, 1.0], [1.0, -0.5, 0.5], [0.0, 3.0, 2.0]]
-    np.testing.assert_allclose(fit_plateau(DEPTHS, values), expected, atol=1e-8)
+    np.testing.assert_allclose(fits.fit_plateau(DEPTHS, values), expected, atol=1e-8)
 
 
 def test_plateau_fit_agrees_with_scipy():
     values = 0.2 + 0.6 * DEPTHS**-0.8 + 0.003 * generator(9, "noise").normal(size=5)
-    found = fit_plateau(DEPTHS, values[None])[0]
+    found = fits.fit_plateau(DEPTHS, values[None])[0]
     reference, _ = optimize.curve_fit(
         lambda L, c, a, r: c + a * L**-r, DEPTHS, values, p0=[0.1, 0.5, 1.0]
     )
@@ -209,7 +208,7 @@ def test_plateau_fit_agrees_with_scipy():
 
 
 def test_plateau_needs_four_points():
-    assert np.isnan(fit_plateau(DEPTHS[:3], np.ones((1, 3)))).all()
+    assert np.isnan(fits.fit_plateau(DEPTHS[:3], np.ones((1, 3)))).all()
 
 
 # ------------------------------------------------------------------------------------------------ vectors

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from nfd.evidence import learning_rates
+from nfd.evidence import fits, learning_rates
 from nfd.evidence.first_order import diminishing_ratio, fit_first_order
 from nfd.evidence.intervals import LEVEL, Interval, jackknife_interval, mean_interval
 from nfd.evidence.significance import LOOKS, sequential_level
@@ -221,9 +221,6 @@ SIMULATED_GAP = 0.1  # an amplitude; its square is what is judged
 SIMULATED_EXPONENT = 0.15
 GAP_DEPTHS = np.array([2.0, 4, 8, 16, 32, 64])
 COMPONENTS = 160  # 16 probes, 10 outputs
-# Exponents that the control tries. Below L^-1/2, the slowest correction that theory knows, the plateau of a
-# few sizes is not determined: a slower decay is read as a plateau.
-PLATEAU_EXPONENTS = np.round(np.arange(0.5, 2.5001, 0.02), 2)
 
 
 def gaps(random: np.random.Generator, seeds: int, squares: np.ndarray, noise: float) -> np.ndarray:
@@ -243,43 +240,12 @@ def plateau_of_squares(data: np.ndarray) -> Interval:
     return plateau(GAP_DEPTHS, mean_square, data)
 
 
-def fit_plateau(sizes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Fit values = c_inf + c * size^-r by least squares; returns (resamples, 3): c_inf, c, r.
-
-    For each exponent r of PLATEAU_EXPONENTS the two coefficients are linear, so the best r is found by
-    trying them all: no starting point and no local minimum. Needs four points or more, else NaN.
-    """
-    if len(sizes) < 4:
-        return np.full((len(values), 3), np.nan)
-    # Powers of the relative size, so that the columns of the design stay of order one.
-    start = sizes[0]
-    designs = [
-        np.stack([np.ones(len(sizes)), (sizes / start) ** -r], axis=1) for r in PLATEAU_EXPONENTS
-    ]
-    best, coefficients = _best_design(np.stack(designs), values)
-    r = PLATEAU_EXPONENTS[best]
-    return np.stack([coefficients[:, 0], coefficients[:, 1] * start**r, r], axis=1)
-
-
-def _best_design(designs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the designs (candidates, points, columns) fits each row of y best, and its coefficients."""
-    q, r = np.linalg.qr(designs)
-    best = np.zeros(len(y), int)
-    least = np.full(len(y), -1.0)
-    for candidate in range(len(designs)):
-        explained = ((y @ q[candidate]) ** 2).sum(axis=1)
-        better = explained > least
-        best[better], least[better] = candidate, explained[better]
-    projected = np.einsum("rpc,rp->rc", q[best], y)
-    return best, np.linalg.solve(r[best], projected[..., None])[..., 0]
-
-
 def plateau_of_roots(data: np.ndarray) -> Interval:
     """The control: roots of clipped squares, fitted with a free exponent; squared again to compare."""
 
     def root(sample: np.ndarray) -> np.ndarray:
         amplitudes = np.sqrt(np.maximum(mean_square(sample), 0.0))
-        return fit_plateau(GAP_DEPTHS, amplitudes[None])[0, 0]
+        return fits.fit_plateau(GAP_DEPTHS, amplitudes[None])[0, 0]
 
     found = jackknife_interval(root, data)
     return found.map(lambda amplitude: np.sign(amplitude) * amplitude**2)
