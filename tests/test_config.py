@@ -51,7 +51,6 @@ def test_every_shipped_preset_is_accepted_and_expands(path: Path) -> None:
     config = check(lay_over(BASE, yaml.safe_load(path.read_text())))
     training, limits = expand(config)
     assert training
-    assert limits
     assert set(config["experiments"]) <= set(EXPERIMENTS)
     names = [(job.experiment, job.name) for job in [*training, *limits]]
     assert len(set(names)) == len(names)

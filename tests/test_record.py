@@ -136,6 +136,15 @@ def test_the_table_says_where_the_regime_cannot_show_an_effect(tmp_path: Path) -
     assert f"[inconclusive]({tmp_path}/a_figure.png): the regime cannot show it<br>" in table
 
 
+def test_the_table_says_what_a_preset_leaves_out(tmp_path: Path) -> None:
+    """'Inconclusive' would say that it was tried."""
+    left_out = {"verdict": "inconclusive", "estimate": None, "ci_low": None, "ci_high": None}
+    left_out["note"] = "missing: experiment width_transfer"
+    pd.DataFrame([row() | left_out]).to_csv(tmp_path / "claims.csv", index=False)
+    table = verdict_table([Recorded("here", "digits", str(tmp_path))])
+    assert "| C1 | **a-claim**: it holds | not run |" in table
+
+
 def test_a_claim_that_one_record_lacks_is_in_the_table(tmp_path: Path) -> None:
     records = []
     for name, claims in (("one", ["C1"]), ("two", ["C1", "C2"])):

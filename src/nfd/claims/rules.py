@@ -51,6 +51,8 @@ CLAIM_COLUMNS = (
 POSITIVE, NEGATIVE = "positive", "negative"
 # How the note of a finding begins whose control did not come out.
 CANNOT_SHOW = "the regime cannot show it"
+# How it begins if the preset leaves out what the finding rests on.
+NOT_RUN = "missing: experiment"
 
 # Fewer seeds than this give no verdict.
 MIN_SEEDS = 5
@@ -263,7 +265,7 @@ def agreeing(readings: Sequence[Finding], what: str) -> list[Finding]:
 def problem_of(row: pd.Series | None, figure: str, frame: pd.DataFrame, absent: str) -> str:
     """Why a row allows no verdict; empty if it does."""
     if frame.empty:
-        return f"missing: experiment {', '.join(FIGURES[figure].experiments)}"
+        return f"{NOT_RUN} {', '.join(FIGURES[figure].experiments)}"
     if row is None or not isfinite(row["estimate"]):
         return f"missing: {absent}"
     if not row["seeds"] >= MIN_SEEDS:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nfd.claims.registry import CLAIMS, FIGURES
-from nfd.claims.rules import CANNOT_SHOW, INCONCLUSIVE
+from nfd.claims.rules import CANNOT_SHOW, INCONCLUSIVE, NOT_RUN
 from nfd.report.findings import ClaimSection, FindingText, read_claims
 from nfd.report.record import CLAIMS_TABLE, read_description
 
@@ -39,6 +39,8 @@ def _cell(claim: ClaimSection, folder: str) -> str:
     finding = claim.headline
     if finding is None:
         return claim.verdict
+    if all(found.note.startswith(NOT_RUN) for found in claim.deciding):
+        return "not run"
     verdict = f"[{claim.verdict}]({folder}/{finding.figure}.png)"
     unseen = any(CANNOT_SHOW in found.note for found in claim.deciding)
     if claim.verdict == INCONCLUSIVE and unseen:
