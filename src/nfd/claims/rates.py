@@ -25,11 +25,8 @@ from nfd.claims.rules import (
     notes,
     outside,
     pick_row,
-    rows_of,
     within,
 )
-from nfd.evidence.bowls import FEWEST_SIZES
-from nfd.evidence.fits import PLATEAU_EXPONENTS
 from nfd.evidence.learning_rates import BANDWIDTH
 from nfd.evidence.table import pick, series_label
 
@@ -57,13 +54,6 @@ DOES_NOT_TRANSFER = TRANSFERS.negation(
 DRIFTS = outside(-DRIFT, DRIFT, "the best rate is known to move, and it is seen to")
 SMALL_REGRET = below(REGRET, "the smallest network's rate serves the largest")
 LARGE_REGRET = above(REGRET, "the smallest network's rate does not serve the largest")
-# A power of size within these changes by less than two over four doublings.
-STEADY = within(-0.25, 0.25, "it changes by less than a factor of two over four doublings")
-FAST = below(
-    0.0,
-    "what it costs to carry a best rate over falls faster with size than the loss nears its limit "
-    "(arXiv:2512.22768)",
-)
 STABLE_EVERYWHERE = within(-DRIFT, DRIFT, "the edge of stability does not move")
 
 CORRECTED = series_label({"parametrization": "depth_mup_corrected", "correction": 0.5})
@@ -82,8 +72,7 @@ def transfer_findings(
     """Findings of one line over ``axis``; first the drift, judged by ``rule`` (TRANSFERS or its negation).
 
     After it the regret and the drift of the largest stable rate. Of a line that ``decides`` also the drift at
-    earlier steps and at a fixed loss, so that a reader sees what a verdict owes to the length of training;
-    whether its transfer is fast; and how the shape of its bowl changes with size.
+    earlier steps and at a fixed loss, so that a reader sees what a verdict owes to the length of training.
     """
     line = {"series": series, "optimizer": optimizer}
     name = f"{axis}: {series}, {optimizer}"
@@ -113,7 +102,6 @@ def transfer_findings(
     ]
     if decides:
         findings += [*earlier, _drift_at_loss(frames, figure, axis, line, rule)]
-        findings += [_speed(frames, figure, axis, line), *_shape(frames, figure, axis, line)]
     return findings
 
 
@@ -210,113 +198,6 @@ def _drift_at_loss(
         note=f"{level}the loss that every size reaches, at its best rate, in a quarter of training",
         absent=f"three values of {axis} with a usable optimum",
     )
-
-
-def _speed(frames: Frames, figure: str, axis: str, line: Mapping[str, Any]) -> Finding:
-    """Whether transfer is fast, with both exponents or the reason why one cannot be had in the note."""
-    frame = frames[figure]
-    loss_gap, regret = (
-        pick_row(frame, name, _other(axis), **line)
-        for name in ("loss_gap_exponent", "regret_exponent")
-    )
-    return finding(
-        frames,
-        figure,
-        pick_row(frame, "regret_exponent_excess", _other(axis), **line),
-        FAST,
-        f"fast transfer over {axis}: {line['series']}, {line['optimizer']}",
-        f"exponent in {axis} of the regret of a rate carried over minus that of the loss above its limit",
-        note=notes(
-            _power("the loss nears its limit", axis, loss_gap),
-            _power("the regret falls", axis, regret),
-        ),
-        absent=_no_speed(frame, axis, line, loss_gap, regret),
-    )
-
-
-def _power(what: str, axis: str, row: pd.Series | None) -> str:
-    if row is None or not isfinite(row["estimate"]):
-        return ""
-    low, high = row["ci_low"], row["ci_high"]
-    return f"{what} as {axis}^{row['estimate']:.2g} [{low:.2g}, {high:.2g}]"
-
-
-def _no_speed(
-    frame: pd.DataFrame,
-    axis: str,
-    line: Mapping[str, Any],
-    loss_gap: pd.Series | None,
-    regret: pd.Series | None,
-) -> str:
-    """Which exponent cannot be had, and why."""
-    line = _at_largest_other(frame, axis, line)
-    if (
-        pick(frame, "best_learning_rate", source="network", **line)["estimate"].count()
-        < FEWEST_SIZES
-    ):
-        return f"{FEWEST_SIZES} values of {axis} with a usable optimum"
-    lost = ""
-    if loss_gap is None or not isfinite(loss_gap["estimate"]):
-        lost = (
-            f"an exponent of the loss, which is not seen to change from the smallest to the largest {axis}, "
-            f"or not by a power {_exponents(1)}"
-        )
-    if regret is not None and isfinite(regret["estimate"]):
-        return lost
-    if (pick(frame, "regret_at_largest", **line)["estimate"] == inf).any():
-        return notes(
-            lost,
-            f"an exponent of the regret: most runs of the largest {axis} diverge at a rate carried over",
-        )
-    return notes(
-        lost,
-        f"an exponent of the regret, which is not told from 0, or falls by no power {_exponents(2)}",
-    )
-
-
-def _exponents(times: int) -> str:
-    low, high = -times * PLATEAU_EXPONENTS[-1], -times * PLATEAU_EXPONENTS[0]
-    return f"between {low:g} and {high:g} whichever seed is left out"
-
-
-def _at_largest_other(frame: pd.DataFrame, axis: str, line: Mapping[str, Any]) -> dict[str, Any]:
-    (other,) = _other(axis)
-    return {**line, other: frame[other].max()}
-
-
-def _shape(frames: Frames, figure: str, axis: str, line: Mapping[str, Any]) -> list[Finding]:
-    """How the curvature of the bowl and the sensitivity to the rate change with size."""
-    readings = {
-        "curvature": (
-            "curvature of the bowl",
-            "second derivative of log loss in log2 rate at the best one",
-        ),
-        "rate_sensitivity": (
-            "sensitivity to the rate",
-            "mean loss over the rates of the grid minus the least (arXiv:2309.14322)",
-        ),
-    }
-    return [
-        finding(
-            frames,
-            figure,
-            pick_row(frames[figure], f"{name}_exponent", _other(axis), **line),
-            STEADY,
-            f"{what} over {axis}: {line['series']}, {line['optimizer']}",
-            f"exponent in {axis} of the {statistic}",
-            note=_ends(frames[figure], name, axis, line),
-            absent=f"three values of {axis} with a usable optimum and a loss that changes with the rate",
-        )
-        for name, (what, statistic) in readings.items()
-    ]
-
-
-def _ends(frame: pd.DataFrame, quantity: str, axis: str, line: Mapping[str, Any]) -> str:
-    """'0.12 at depth 4, 0.31 at depth 64', of the sizes that have one."""
-    rows = pick(frame, quantity, **_at_largest_other(frame, axis, line))
-    found = rows.dropna(subset="estimate").sort_values(axis)
-    shown = [f"{row['estimate']:.2g} at {axis} {row[axis]:g}" for row in rows_of(found)]
-    return ", ".join(dict.fromkeys([*shown[:1], *shown[-1:]]))
 
 
 def _on_the_way(read: Mapping[float, Finding]) -> str:

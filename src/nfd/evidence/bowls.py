@@ -58,9 +58,11 @@ def sensitivities(curves: Curves) -> Interval:
     """Mean over rates, even in log rate, of min(loss, untrained loss) minus the least of them, (sizes,).
 
     The learning-rate sensitivity of arXiv:2309.14322, between the ends of the grid, of means over seeds:
-    grids of other ends give other numbers.
+    grids of other ends give other numbers. NaN where no rate trains.
     """
-    return jackknife_interval(_sensitivity(curves.log2_rates), curves.log_losses)
+    found = jackknife_interval(_sensitivity(curves.log2_rates), curves.log_losses)
+    trains = found.estimate > 0
+    return found.map(lambda value: np.where(trains, value, np.nan))
 
 
 def curvature_exponent(curves: Curves) -> Interval:
