@@ -53,7 +53,7 @@ def test_links_lead_to_files(text: str) -> None:
 
 
 def test_no_text_shows_what_runs_write() -> None:
-    """Pictures and numbers in the texts are those of records and of stages of long runs, which no run changes."""
+    """Pictures and numbers in the texts are those of records and kept stages, which no run changes."""
     for text in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         shown = re.findall(r"\]\(([^)]*figures/[^)]*)\)", text.read_text(encoding="utf-8"))
         assert [link for link in shown if not re.search("figures/(record|stages)/", link)] == []
