@@ -51,7 +51,7 @@ def curvatures(curves: Curves) -> Interval:
     beside an edge of stability, it is a mean over these.
     """
     found = jackknife_interval(_curvature(curves.smoother()), curves.log_losses)
-    return _where(usable(curves), found)
+    return found.where(usable(curves))
 
 
 def sensitivities(curves: Curves) -> Interval:
@@ -61,8 +61,7 @@ def sensitivities(curves: Curves) -> Interval:
     grids of other ends give other numbers. NaN where no rate trains.
     """
     found = jackknife_interval(_sensitivity(curves.log2_rates), curves.log_losses)
-    trains = found.estimate > 0
-    return found.map(lambda value: np.where(trains, value, np.nan))
+    return found.where(found.estimate > 0)
 
 
 def curvature_exponent(curves: Curves) -> Interval:
@@ -166,7 +165,7 @@ def transfer_speed(curves: Curves) -> Interval:
     moved = np.array([exponents(part.log_losses, shift) for shift in shifts]) - found.estimate
     rounding = _ROUNDING * np.array([1.0, 2.0, np.sqrt(5.0)])
     found = widened(found, np.sqrt((moved**2).sum(axis=0) + rounding**2))
-    return _where(np.isfinite(found.low) & np.append(falls, falls.all()), found)
+    return found.where(np.isfinite(found.low) & np.append(falls, falls.all()))
 
 
 def _decay(sizes: np.ndarray, values: np.ndarray) -> float:
@@ -232,11 +231,3 @@ def _nearest(smoother: Smoother, values: np.ndarray, place: np.ndarray) -> np.nd
 def _differs(found: Interval) -> bool:
     """Whether an interval excludes 0."""
     return bool(found.low > 0 or found.high < 0)
-
-
-def _where(kept: np.ndarray, found: Interval) -> Interval:
-    """The interval where ``kept``, empty elsewhere."""
-    estimate, low, high = (
-        np.where(kept, v, np.nan) for v in (found.estimate, found.low, found.high)
-    )
-    return Interval(estimate, low, high, found.df, found.level)

@@ -84,6 +84,13 @@ class Interval:
         df = np.broadcast_to(self.df, np.shape(self.estimate))[index]
         return Interval(self.estimate[index], self.low[index], self.high[index], df, self.level)
 
+    def where(self, kept: np.ndarray) -> "Interval":
+        """The interval where ``kept``, of its shape, and NaN elsewhere."""
+        estimate, low, high = (
+            np.where(kept, value, np.nan) for value in (self.estimate, self.low, self.high)
+        )
+        return Interval(estimate, low, high, self.df, self.level)
+
     def map(self, increasing: Callable[[np.ndarray], np.ndarray]) -> "Interval":
         """The interval of an increasing function of the quantity (e.g. from log scale: ``np.exp``)."""
         low, high = increasing(self.low), increasing(self.high)

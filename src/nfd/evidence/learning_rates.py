@@ -293,10 +293,7 @@ def regret_root(curves: Curves) -> Interval:
     found = jackknife_interval(root, curves.log_losses)
     found = widened(found, np.hypot(ROOT_ERROR * np.abs(found.estimate), _root_errors(curves)))
     kept = usable(curves)
-    estimate, low, high = (
-        np.where(kept & kept[0], v, np.nan) for v in (found.estimate, found.low, found.high)
-    )
-    return Interval(estimate, low, high, found.df, found.level)
+    return found.where(kept & kept[0])
 
 
 def _root_errors(curves: Curves) -> np.ndarray:

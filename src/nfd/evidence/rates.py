@@ -182,7 +182,7 @@ def _add_best(rows: Rows, keys: dict[str, object], sweep: Sweep, axis: str) -> N
     kept = learning_rates.usable(curves)
     grid_best = sweep.rates[curves.log_losses.mean(axis=0).argmin(axis=-1)]
     shown = {**columns, axis: sweep.sizes, "learning_rate": grid_best, "source": "network"}
-    rows.add("best_learning_rate", keys, _only(found.map(np.exp2), kept), seeds, **shown)
+    rows.add("best_learning_rate", keys, found.map(np.exp2).where(kept), seeds, **shown)
     left_out = learning_rates.held(curves) & ~kept
     if left_out.any():
         shown = {**columns, axis: sweep.sizes[left_out], "source": "network"}
@@ -251,7 +251,7 @@ def _add_stability(rows: Rows, keys: dict[str, object], sweep: Sweep, axis: str)
     found = mean_interval(edges).map(np.exp2)
     known = np.isfinite(edges).all(axis=0)
     if known.any():
-        rows.add("stable_rate", keys, _only(found, known), seeds, **shown)
+        rows.add("stable_rate", keys, found.where(known), seeds, **shown)
     drift = learning_rates.edge_drift(curves)
     if np.isfinite(drift.estimate):
         rows.add("stable_rate_drift", keys, drift, seeds, source="fit", **columns)
@@ -277,14 +277,6 @@ def _add_shape(rows: Rows, keys: dict[str, object], sweep: Sweep, axis: str) -> 
     speed = bowls.transfer_speed(curves)
     for place, quantity in enumerate(SPEEDS):
         rows.add(quantity, keys, speed.part(place), seeds, **columns)
-
-
-def _only(found: Interval, kept: np.ndarray) -> Interval:
-    """The interval where ``kept``, empty elsewhere."""
-    estimate, low, high = (
-        np.where(kept, value, np.nan) for value in (found.estimate, found.low, found.high)
-    )
-    return Interval(estimate, low, high, level=found.level)
 
 
 # ------------------------------------------------------------------------------------ two lines compared
