@@ -1,12 +1,12 @@
 """Tables of docs/benchmarks.md and docs/scale.md, from benchmarks/results/*.json."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from benchmarks.overheads import ROOT
 from benchmarks.scale import forecast
+from nfd.report.verdicts import between_markers
 
 DOCS = ROOT / "docs"
 MEASURED = "python -m benchmarks"  # what the marker says of the tables of lines
@@ -62,10 +62,10 @@ def documents(results: Path) -> dict[Path, str]:
     """Text of each document with its tables renewed."""
     machines = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
     speed, scale = DOCS / "benchmarks.md", DOCS / "scale.md"
-    told = _between_markers(speed.read_text(), "verdicts", _verdicts(machines))
+    told = _renewed(speed.read_text(), "verdicts", _verdicts(machines))
     return {
-        speed: _between_markers(told, MEASURED, _benchmarks(machines)),
-        scale: _between_markers(scale.read_text(), MEASURED, _scale(machines)),
+        speed: _renewed(told, MEASURED, _benchmarks(machines)),
+        scale: _renewed(scale.read_text(), MEASURED, _scale(machines)),
     }
 
 
@@ -184,7 +184,7 @@ def _number(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _between_markers(text: str, name: str, table: str) -> str:
-    begin = re.escape(f"<!-- begin generated: {name} -->\n")
-    pattern = rf"({begin}).*?(\n<!-- end generated -->)"
-    return re.sub(pattern, lambda m: m[1] + "\n" + table + "\n" + m[2], text, flags=re.DOTALL)
+def _renewed(text: str, name: str, table: str) -> str:
+    """``text`` with a new table between the markers of this name."""
+    begin, end = (f"<!-- {side} generated: {name} -->" for side in ("begin", "end"))
+    return between_markers(text, table, begin, end)
