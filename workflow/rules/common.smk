@@ -59,6 +59,7 @@ FIGURE_FILES = ("pdf", "png", "svg", "csv")
 TRAINING_JOBS, LIMIT_JOBS = (
     {(job.experiment, job.name): job for job in found} for found in jobs.expand(CONFIG)
 )
+WAITING = jobs.trained_by_longer(list(TRAINING_JOBS.values()))
 DATASET_DIGEST = replacing.dataset_digest(CONFIG["dataset"])
 REPLACED = replacing.made_otherwise(
     (
@@ -146,8 +147,11 @@ def limit_job(wildcards):
 
 
 def longest_first(job):
-    """A job's priority, seconds: one that takes an hour must not be the last that starts."""
-    return round(job.cost.estimate_s, 1)
+    """A job's priority, seconds: one that takes an hour must not be the last that starts.
+
+    But for one that finds in the store what a longer one trains, once that has ended.
+    """
+    return 0 if (job.experiment, job.name) in WAITING else round(job.cost.estimate_s, 1)
 
 
 def experiments_of(wildcards):

@@ -5,8 +5,9 @@ imports this module, so it loads nothing heavy.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import product
 from typing import Any
 
 from nfd.data.raw import SampleShape
@@ -69,6 +70,32 @@ def expand(config: Section) -> tuple[list[TrainingJob], list[LimitJob]]:
         training += sorted(jobs, key=lambda job: -job.cost.estimate_s)
         limits += _limit_jobs(config, experiment, settings)
     return training, limits
+
+
+def trained_by_longer(jobs: Sequence[TrainingJob]) -> set[tuple[str, str]]:
+    """(experiment, name) of those some of whose networks a longer one of the ``jobs`` trains too.
+
+    Started after it, such a job finds these networks in the store; started beside it, both train them.
+    """
+    alike: dict[TrainingSettings, list[TrainingJob]] = {}
+    for job in jobs:
+        alike.setdefault(replace(job.settings, networks=(), seeds=()), []).append(job)
+    found = set()
+    for group in alike.values():
+        longest_first = sorted(group, key=lambda job: -job.cost.estimate_s)
+        for place, job in enumerate(longest_first):
+            if any(_networks(job) & _networks(longer) for longer in longest_first[:place]):
+                found.add((job.experiment, job.name))
+    return found
+
+
+def _networks(job: TrainingJob) -> set[tuple[object, ...]]:
+    """What tells apart the networks of jobs that are alike but for their networks and seeds."""
+    return {
+        (n.parametrization, n.correction, n.trainable, *which)
+        for n in job.settings.networks
+        for which in product(n.couplings, n.learning_rates, job.settings.seeds)
+    }
 
 
 def seed_list(seeds: int | Sequence[int]) -> tuple[int, ...]:
