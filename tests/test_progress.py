@@ -12,6 +12,7 @@ from nfd.pipeline import progress
     ("left", "elapsed", "text"),
     [
         (100.0, 60, "laptop: 0 % of the work done after 1 min 0 s"),
+        (98.0, 300, "laptop: 2 % of the work done after 5 min 0 s"),
         (25.0, 1800, "laptop: 75 % of the work done in 30 min 0 s, about 10 min 0 s left"),
         (50.0, 7500, "laptop: 50 % of the work done in 2 h 5 min, about 2 h 5 min left"),
     ],

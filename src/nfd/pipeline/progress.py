@@ -9,6 +9,8 @@ from time import monotonic, sleep
 from typing import Any
 
 REPORT_INTERVAL_S = 60.0
+# Jobs count once they have ended, so before this share of the work is done the pace is not known.
+PACE_FROM = 0.1
 
 
 def line(preset: str, total_s: float, left_s: float, elapsed_s: float) -> str:
@@ -18,7 +20,7 @@ def line(preset: str, total_s: float, left_s: float, elapsed_s: float) -> str:
     """
     done = 1 - left_s / total_s
     text = f"{preset}: {100 * done:.0f} % of the work done"
-    if done <= 0:
+    if done < PACE_FROM:
         return f"{text} after {duration(elapsed_s)}"
     return f"{text} in {duration(elapsed_s)}, about {duration(elapsed_s * (1 - done) / done)} left"
 
