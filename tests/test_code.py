@@ -164,11 +164,15 @@ def test_a_function_as_entry_brings_the_classes_it_is_handed():
 
 
 def test_it_is_quick():
-    code._parse.cache_clear()
-    code._read.cache_clear()
-    start = time.process_time()
-    code.digest(ROOT / "scripts/train.py")
-    assert time.process_time() - start < 0.5  # typically 0.1 s
+    def seconds():
+        code._parse.cache_clear()
+        code._read.cache_clear()
+        start = time.process_time()
+        code.digest(ROOT / "scripts/train.py")
+        return time.process_time() - start
+
+    # Typically 0.1 s; other work on the machine slows single attempts.
+    assert min(seconds() for _ in range(3)) < 0.5
 
 
 # ----------------------------------------------------------- changes of the code that is there
