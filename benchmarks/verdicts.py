@@ -51,7 +51,7 @@ def verdict_line(results: Path, config: Config) -> dict[str, Any]:
     run = Run(results, config)
     rows = [run.row(claim) for claim in CLAIMS]
     rounds = sum(row["rounds decide"] != UNDECIDED for row in rows)
-    facts, _, _ = gather_provenance(run.path(job) for job in run.jobs)
+    facts, _ = gather_provenance(run.path(job) for job in run.jobs)
     return {
         "what": f"claims of the preset {config['preset']} that are decided by all its seeds",
         "against": "rounds that stop at the look that decides",

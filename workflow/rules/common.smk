@@ -175,7 +175,7 @@ onstart:
             for job in workflow.dag.needrun_jobs()
             if job.output
         },
-        progress.written_since(time()),
+        progress.computed_since(time()),
     )
 
 

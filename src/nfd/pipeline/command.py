@@ -137,6 +137,8 @@ def run_job(
                 precision=settings.precision,
                 tf32=settings.tf32,
                 wall_time_s=round(perf_counter() - start, 2),
+                computed=len(parts) - reuse.kept,
+                from_store=reuse.kept,
             )
             _write(*reuse.tables(arguments.experiment), arguments, facts)
             checkpoint.remove()  # last: whatever fails before, the work is not lost

@@ -40,33 +40,54 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def written_since(start: float) -> Callable[[Iterable[str]], bool]:
-    """Whether a job, known by its output files, has written them all since ``start`` (seconds of the epoch).
+def computed_since(start: float) -> Callable[[Iterable[str]], float | None]:
+    """Of a job, known by its output files: None until it has written them all, after ``start`` (seconds
+    of the epoch); then the share of its work that it did itself, and not the store.
 
     Snakemake's own job objects will not do: it makes new ones once the data are prepared.
     """
 
-    def finished(outputs: Iterable[str]) -> bool:
+    def share(outputs: Iterable[str]) -> float | None:
         try:
-            return all(os.stat(path).st_mtime >= start for path in outputs)
+            if any(os.stat(path).st_mtime < start for path in outputs):
+                return None
+            return min(map(_share_computed, outputs))
         except OSError:
-            return False
+            return None
 
-    return finished
+    return share
 
 
-def watch(preset: str, costs_s: Mapping[Hashable, float], finished: Callable[[Any], bool]) -> None:
+def _share_computed(path: str) -> float:
+    """What a table of runs says of itself; any other file was made from nothing."""
+    if not path.endswith(".parquet"):
+        return 1.0
+    # It loads pandas, which planning a run does without.
+    from nfd.pipeline.tables import read_provenance
+
+    facts = read_provenance(path)
+    computed, kept = int(facts.get("computed", 1)), int(facts.get("from_store", 0))
+    return computed / (computed + kept)
+
+
+def watch(
+    preset: str, costs_s: Mapping[Hashable, float], computed: Callable[[Any], float | None]
+) -> None:
     """Write :func:`line` to stderr every minute, from a thread that ends with the process.
 
-    ``costs_s`` maps each job that will run to its estimated seconds.
+    ``costs_s`` maps each job that will run to its estimated seconds. What the store answers is no work:
+    else a sweep that is extended would seem to be nearly done as soon as it starts.
     """
-    start, total = monotonic(), sum(costs_s.values())
+    start = monotonic()
 
     def report() -> None:
         while True:
             sleep(REPORT_INTERVAL_S)
-            left = sum(cost for job, cost in costs_s.items() if not finished(job))
+            shares = {job: computed(job) for job in costs_s}
+            left = sum(cost for job, cost in costs_s.items() if shares[job] is None)
+            done = sum(cost * (shares[job] or 0) for job, cost in costs_s.items())
             if left:
-                print(line(preset, total, left, monotonic() - start), file=sys.stderr, flush=True)
+                text = line(preset, done + left, left, monotonic() - start)
+                print(text, file=sys.stderr, flush=True)
 
     Thread(target=report, daemon=True).start()

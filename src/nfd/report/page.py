@@ -88,7 +88,7 @@ def collect(
     training, limits = expand(config)
     jobs = [(results / "runs", job) for job in training] + [(results / "limits", j) for j in limits]
     tables = [folder / job.experiment / f"{job.name}.parquet" for folder, job in jobs]
-    facts, count, wall_time = gather_provenance(tables)
+    facts, making = gather_provenance(tables)
     costs = read_costs(results / "benchmarks", [(job.experiment, job.name) for _, job in jobs])
     sections = read_claims(claims)
     blocks = figure_blocks(sections, drawn_figures(config), Path(figures), captions)
@@ -103,12 +103,12 @@ def collect(
         "certainty": certainty_sentences(read_findings(claims)),
         "figures": blocks,
         "provenance": [
-            Fact("Configuration", [(f"preset {config['preset']}, digest {digest}", count)]),
-            Fact("This page", [(f"code version {code_version()}", count)]),
+            Fact("Configuration", [(f"preset {config['preset']}, digest {digest}", making.tables)]),
+            Fact("This page", [(f"code version {code_version()}", making.tables)]),
             *facts,
-            Fact("Tables", [(f"{count}, made in {duration(wall_time)} of wall time", count)]),
+            Fact("Tables", [(str(making), making.tables)]),
         ],
-        "table_count": count,
+        "table_count": making.tables,
         "warnings": provenance_warnings(facts),
         "comparison": compare(read_run(record), read_run(figures)) if record else None,
         "costs": costs,

@@ -18,6 +18,7 @@ from typing import Any
 
 from nfd.claims.registry import CLAIMS
 from nfd.pipeline.config import config_digest
+from nfd.pipeline.progress import duration
 from nfd.pipeline.provenance import code_version
 from nfd.pipeline.tables import check_one_data_set, read_provenance
 from nfd.report import ReportError
@@ -52,8 +53,23 @@ class Fact:
     values: list[tuple[str, int]]
 
 
-def gather_provenance(paths: Iterable[str | Path]) -> tuple[list[Fact], int, float]:
-    """(facts, number of tables, their wall time in seconds) of the tables of runs at ``paths``.
+@dataclass(frozen=True)
+class Making:
+    """What tables took: their number, seconds of wall time, networks and simulations computed for them,
+    and those that the store had, whose time was spent before."""
+
+    tables: int
+    wall_time_s: float
+    computed: int
+    from_store: int
+
+    def __str__(self) -> str:
+        counts = f"{self.computed:,} networks and simulations computed, {self.from_store:,} from the store"
+        return f"{self.tables}, made in {duration(self.wall_time_s)} of wall time; {counts}"
+
+
+def gather_provenance(paths: Iterable[str | Path]) -> tuple[list[Fact], Making]:
+    """What made the tables of runs at ``paths``, and what they took.
 
     Raises TableError if they come from different data.
     """
@@ -64,7 +80,11 @@ def gather_provenance(paths: Iterable[str | Path]) -> tuple[list[Fact], int, flo
     for key, name in PROVENANCE_NAMES.items():
         counts = Counter(table.get(key, "unknown") for table in stored)
         facts.append(Fact(name, counts.most_common()))
-    return facts, len(stored), sum(float(table.get("wall_time_s", 0)) for table in stored)
+    seconds, computed, kept = (
+        sum(float(table.get(key, 0)) for table in stored)
+        for key in ("wall_time_s", "computed", "from_store")
+    )
+    return facts, Making(len(stored), seconds, int(computed), int(kept))
 
 
 def provenance_warnings(facts: Sequence[Fact]) -> list[str]:
@@ -91,12 +111,14 @@ def describe(config: Mapping[str, Any], tables: Iterable[str | Path], folder: st
 
     The digests of the csv files in ``folder`` show :func:`keep` that all of them come from one finished run.
     """
-    facts, count, wall_time = gather_provenance(tables)
+    facts, making = gather_provenance(tables)
     names = [CLAIMS_TABLE, *(f"{name}.csv" for name in drawn_figures(config))]
     described = {
         "config_digest": config_digest(config),
-        "tables": count,
-        "wall_time_s_summed_over_jobs": round(wall_time, 1),
+        "tables": making.tables,
+        "wall_time_s_summed_over_jobs": round(making.wall_time_s, 1),
+        "computed": making.computed,
+        "from_store": making.from_store,
         "made_with": {fact.name: dict(fact.values) for fact in facts},
         "judged_with": code_version(),
         "files": {name: _digest(Path(folder, name)) for name in names},
