@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.peers import Sweep
 from nfd.network import products
-from nfd.pipeline.upkeep import LOSS_TOLERANCE, TOLERANCE, differences, tolerable
+from nfd.pipeline.upkeep import LOSS_TOLERANCE, TOLERANCE, relative_differences, tolerable
 from nfd.training.batches import TrainingData, log_spaced_steps
 from nfd.training.train import train
 from nfd.training.trainer import Member
@@ -72,7 +72,7 @@ def neighbours_line(
 
 def _worst(ones: list[Table], others: list[Table]) -> dict[str, float]:
     """By metric, over networks."""
-    found = [differences(a, b) for a, b in zip(ones, others, strict=True)]
+    found = [relative_differences(a, b) for a, b in zip(ones, others, strict=True)]
     return {metric: float(f"{max(each[metric] for each in found):.2g}") for metric in found[0]}
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from check_config import load
 
 from nfd.data.raw import DataError
+from nfd.pipeline.adopt import TOLERANCE as ADOPTION_TOLERANCE
+from nfd.pipeline.adopt import adopt
 from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
 from nfd.pipeline.states import States
@@ -47,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     exporting = add("export", _export, "Write what configurations use to one file.")
     _add_configs(exporting)
     exporting.add_argument("--output", required=True, help="file to write, .parquet")
+    adopting = add(
+        "adopt", _adopt, "Keep what other code has trained, if its beginnings come out again."
+    )
+    _add_configs(adopting)
+    adopting.add_argument("--share", type=_share, default=0.1, help="of training that is checked")
+    adopting.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     importing = add("import", _import, "Add the networks of exported files.")
     importing.add_argument("files", nargs="+", help="files that 'export' wrote")
     return parser
@@ -56,6 +64,16 @@ def _add_configs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", nargs="+", required=True, type=Path, help="each laid over config/config.yaml"
     )
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share of training above 0 and up to 1")
+    return share
 
 
 def _used(arguments: argparse.Namespace) -> set[str]:
@@ -92,6 +110,25 @@ def _verify(store: Store, arguments: argparse.Namespace) -> int:
         f"and {TOLERANCE:g} of other numbers)"
     )
     return 1 if failed else 0
+
+
+def _adopt(store: Store, arguments: argparse.Namespace) -> int:
+    adopted = refused = 0
+    for path in arguments.config:
+        for job in adopt(store, load(path), arguments.device, arguments.share):
+            maker = ", ".join(f"{name} {value}" for name, value in job.maker.items())
+            print(
+                f"{job.experiment}: {job.job}: {job.networks} of {maker}; {job.checked} made again to step "
+                f"{job.checked_steps} of {job.steps}, difference {job.difference:.1e}: "
+                f"{'adopted' if job.passed else 'NOT ADOPTED'}",
+                flush=True,
+            )
+            adopted += job.networks * job.passed
+            refused += job.networks * (not job.passed)
+    print(
+        f"{adopted} networks and simulations adopted, {refused} not (allowed: {ADOPTION_TOLERANCE:g})"
+    )
+    return 1 if refused else 0
 
 
 def _prune(store: Store, arguments: argparse.Namespace) -> int:

@@ -139,6 +139,7 @@ def run_job(
                 wall_time_s=round(perf_counter() - start, 2),
                 computed=len(parts) - reuse.kept,
                 from_store=reuse.kept,
+                adopted=reuse.adopted,
             )
             _write(*reuse.tables(arguments.experiment), arguments, facts)
             checkpoint.remove()  # last: whatever fails before, the work is not lost

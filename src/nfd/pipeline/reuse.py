@@ -15,7 +15,7 @@ from nfd.data.prepared import PreparedData, contents_digest, load
 from nfd.pipeline import code
 from nfd.pipeline.settings import JobSettings, TrainingSettings
 from nfd.pipeline.states import States
-from nfd.pipeline.store import STORE_COLUMNS, Origin, Store, address_of
+from nfd.pipeline.store import ADOPTED, STORE_COLUMNS, Origin, Store, address_of
 from nfd.pipeline.tables import IDENTITY, OUTPUT_COLUMNS, RESULT_COLUMNS
 from nfd.training.trainer import NetworkState
 
@@ -58,6 +58,8 @@ class Reuse:
         kept = set(self.rows["address"])
         self.lacking = [n for n, address in enumerate(self.addresses) if address not in kept]
         self.kept = len(parts) - len(self.lacking)
+        traced = self.rows["origin"].str.contains(f'"{ADOPTED}":', regex=False)
+        self.adopted = int(self.rows.loc[traced.astype(bool), "address"].nunique())
 
     def groups(self, states: States) -> list[Group]:
         """The lacking parts: those that go on from a kept shorter run by its steps, and all others."""

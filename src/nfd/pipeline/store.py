@@ -49,6 +49,8 @@ _SCHEMA = pa.schema(
 # So many letters of an address point to it: two of 10^6 agree with a chance of 3e-8, and all that a pointer
 # says is which part to read, where the whole address is compared.
 _POINTER = 16
+# What an origin says of the training of an adopted network (nfd.pipeline.adopt); no part of its address.
+ADOPTED = "adopted"
 # What killed writers left behind may be removed after this time.
 _ABANDONED_S = 24 * 3600
 
@@ -84,6 +86,9 @@ class Origin:
 
 def address_of(origin: str) -> str:
     """Where the network with this :meth:`Origin.of` is kept."""
+    if f'"{ADOPTED}"' in origin:
+        parts = json.loads(origin)
+        origin = as_argument({key: part for key, part in parts.items() if key != ADOPTED})
     return hashlib.sha256(origin.encode()).hexdigest()
 
 
@@ -174,6 +179,18 @@ class Store:
     def addresses(self) -> set[str]:
         """All addresses at which something is kept."""
         return set().union(*(held for _, held in self._parts()))
+
+    def origins(self) -> dict[str, str]:
+        """:meth:`Origin.of` of all that is kept, by address."""
+        found: dict[str, str] = {}
+        for path, _ in self._parts():
+            table = self._read(path)
+            if table is not None:
+                columns = table.select(["address", "origin"])
+                found.update(
+                    columns.group_by(["address", "origin"]).aggregate([]).to_pandas().to_numpy()
+                )
+        return found
 
     def keep_only(self, addresses: Collection[str]) -> int:
         """Drop all but ``addresses``, second copies too; returns how many networks are gone.

@@ -29,7 +29,7 @@ LIMIT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """One kind of job: the type of its settings, what runs it, and its parts that are kept one by one."""
 
     settings: type[JobSettings]
@@ -37,9 +37,9 @@ class _Kind:
     parts_of: Callable[[Any], list[Part]]
 
 
-_KINDS = {
-    "network": _Kind(TrainingSettings, run_training, training_parts),
-    "limit": _Kind(LimitSettings, run_limit, limit_parts),
+KINDS = {
+    "network": Kind(TrainingSettings, run_training, training_parts),
+    "limit": Kind(LimitSettings, run_limit, limit_parts),
 }
 
 
@@ -51,7 +51,7 @@ def addresses_of(config: Mapping[str, Any]) -> set[str]:
     data = load(Path("results") / config["preset"] / "data.npz")
     found = set()
     both: tuple[Sequence[TrainingJob | LimitJob], ...] = expand(config)
-    for kind, jobs in zip(_KINDS.values(), both, strict=True):
+    for kind, jobs in zip(KINDS.values(), both, strict=True):
         origins = [origin_of(kind.run, data, device) for device in ("cpu", "cuda")]
         parts = [part for job in jobs for part in kind.parts_of(job.settings)]
         found |= {address_of(o.of(asdict(part.settings))) for o in origins for part in parts}
@@ -80,12 +80,12 @@ def verify(
     candidates = []
     for path in paths:
         data = load(path)
-        for source, kind in _KINDS.items():
+        for source, kind in KINDS.items():
             now = origin_of(kind.run, data, device)
             rows = kept[kept["source"] == source]
             for address, text in rows[["address", "origin"]].drop_duplicates().to_numpy():
                 settings = json.loads(text)["settings"]
-                if now.of(settings) == text:
+                if address_of(now.of(settings)) == address:
                     job = kind.settings.from_json(as_argument(settings))
                     candidates.append((address, source, job, data))
     order = np.random.default_rng(seed).permutation(len(candidates))[:sample]
@@ -99,7 +99,7 @@ def verify(
 def _made_again(
     source: str, settings: JobSettings, data: PreparedData, device: str
 ) -> pd.DataFrame:
-    kind = _KINDS[source]
+    kind = KINDS[source]
     parts = kind.parts_of(settings)
     reuse = Reuse(Store("nowhere"), origin_of(kind.run, data, device), parts)
     return reuse.rows_of(*kind.run("", settings, data, device=torch.device(device)))
@@ -109,11 +109,7 @@ def _compared(
     address: str, kept: pd.DataFrame, again: pd.DataFrame, settings: JobSettings
 ) -> Check:
     width = settings.width if isinstance(settings, TrainingSettings) else 0
-    columns = ["step", "split", "metric", "diverged"]
-    # A network that has gone on from a shorter run has its rows in another order.
-    kept, again = (rows.sort_values(columns[:3]) for rows in (kept, again))
-    same = kept[columns].to_numpy().tolist() == again[columns].to_numpy().tolist()
-    found = differences(_numbers(kept), _numbers(again)) if same else {"rows": np.inf}
+    found = differences(kept, again)
     worst = max(found.values())
     if not width:
         passed = worst <= LIMIT_TOLERANCE
@@ -122,6 +118,19 @@ def _compared(
     else:
         passed = tolerable(found)
     return Check(address, width, worst, passed)
+
+
+def differences(kept: pd.DataFrame, again: pd.DataFrame) -> dict[str, float]:
+    """Largest difference in each metric between two trainings of a network, relative to its largest number.
+
+    Infinite where one has a number and the other none.
+    """
+    columns = ["step", "split", "metric", "diverged"]
+    # A network that has gone on from a shorter run has its rows in another order.
+    kept, again = (rows.sort_values(columns[:3]) for rows in (kept, again))
+    if kept[columns].to_numpy().tolist() != again[columns].to_numpy().tolist():
+        return {"rows": np.inf}
+    return relative_differences(_numbers(kept), _numbers(again))
 
 
 def _numbers(rows: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -133,10 +142,10 @@ def _numbers(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     return numbers
 
 
-def differences(
+def relative_differences(
     kept: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """Largest difference of two networks in each metric, relative to its largest number."""
+    """:func:`differences` of two networks' numbers by metric."""
     found = {}
     for metric, numbers in kept.items():
         size = np.nanmax(np.abs(numbers), initial=1e-300)
@@ -147,7 +156,7 @@ def differences(
 
 
 def tolerable(found: Mapping[str, float]) -> bool:
-    """Whether :func:`differences` are no larger than other kernels may make them."""
+    """Whether :func:`relative_differences` are no larger than other kernels may make them."""
     return all(
         difference <= (LOSS_TOLERANCE if metric == "loss" else TOLERANCE)
         for metric, difference in found.items()

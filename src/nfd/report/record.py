@@ -56,15 +56,18 @@ class Fact:
 @dataclass(frozen=True)
 class Making:
     """What tables took: their number, seconds of wall time, networks and simulations computed for them,
-    and those that the store had, whose time was spent before."""
+    those that the store had, whose time was spent before, and of these the ones that other code trained."""
 
     tables: int
     wall_time_s: float
     computed: int
     from_store: int
+    adopted: int
 
     def __str__(self) -> str:
         counts = f"{self.computed:,} networks and simulations computed, {self.from_store:,} from the store"
+        if self.adopted:
+            counts += f", of which {self.adopted:,} adopted from other code"
         return f"{self.tables}, made in {duration(self.wall_time_s)} of wall time; {counts}"
 
 
@@ -80,11 +83,11 @@ def gather_provenance(paths: Iterable[str | Path]) -> tuple[list[Fact], Making]:
     for key, name in PROVENANCE_NAMES.items():
         counts = Counter(table.get(key, "unknown") for table in stored)
         facts.append(Fact(name, counts.most_common()))
-    seconds, computed, kept = (
+    seconds, *numbers = (
         sum(float(table.get(key, 0)) for table in stored)
-        for key in ("wall_time_s", "computed", "from_store")
+        for key in ("wall_time_s", "computed", "from_store", "adopted")
     )
-    return facts, Making(len(stored), seconds, int(computed), int(kept))
+    return facts, Making(len(stored), seconds, *map(int, numbers))
 
 
 def provenance_warnings(facts: Sequence[Fact]) -> list[str]:
@@ -119,6 +122,7 @@ def describe(config: Mapping[str, Any], tables: Iterable[str | Path], folder: st
         "wall_time_s_summed_over_jobs": round(making.wall_time_s, 1),
         "computed": making.computed,
         "from_store": making.from_store,
+        "adopted": making.adopted,
         "made_with": {fact.name: dict(fact.values) for fact in facts},
         "judged_with": code_version(),
         "files": {name: _digest(Path(folder, name)) for name in names},
