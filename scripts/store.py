@@ -113,22 +113,25 @@ def _verify(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def _adopt(store: Store, arguments: argparse.Namespace) -> int:
-    adopted = refused = 0
+    found = adopted = 0
+    none = []
     for path in arguments.config:
         for job in adopt(store, load(path), arguments.device, arguments.share):
             maker = ", ".join(f"{name} {value}" for name, value in job.maker.items())
             print(
-                f"{job.experiment}: {job.job}: {job.networks} of {maker}; {job.checked} made again to step "
-                f"{job.checked_steps} of {job.steps}, difference {job.difference:.1e}: "
-                f"{'adopted' if job.passed else 'NOT ADOPTED'}",
+                f"{job.experiment}: {job.job}: {job.found} of {maker}; {job.checked} made again to step "
+                f"{job.checked_steps} of {job.steps}, {job.as_kept} as kept (to {job.difference:.1e}): "
+                f"{job.adopted or 'NONE'} adopted",
                 flush=True,
             )
-            adopted += job.networks * job.passed
-            refused += job.networks * (not job.passed)
+            found, adopted = found + job.found, adopted + job.adopted
+            none += [] if job.adopted else [f"{job.experiment}: {job.job}"]
     print(
-        f"{adopted} networks and simulations adopted, {refused} not (allowed: {ADOPTION_TOLERANCE:g})"
+        f"{adopted} of {found} networks and simulations adopted (allowed: {ADOPTION_TOLERANCE:g})"
     )
-    return 1 if refused else 0
+    if none:
+        print(f"the code trains others now: {', '.join(none)}", file=sys.stderr)
+    return 1 if none else 0
 
 
 def _prune(store: Store, arguments: argparse.Namespace) -> int:

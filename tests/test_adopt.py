@@ -33,10 +33,13 @@ def test_what_comes_out_again_is_adopted_and_trained_no_more(filled, caplog, cap
     assert script("store")(ADOPT) == 0
     shown = capsys.readouterr().out
     assert f"{NETWORKS} of code 0123, torch" in shown
-    assert f"{NETWORKS} made again to step 1 of 3, difference 0.0e+00: adopted" in shown
+    assert (
+        f"; {NETWORKS} made again to step 1 of 3, {NETWORKS} as kept (to 0.0e+00): {NETWORKS} adopted"
+        in shown
+    )
     assert f"{LIMITS} of code 0123, torch" in shown
     assert "1 made again to step 3 of 3" in shown
-    assert f"{NETWORKS + LIMITS} networks and simulations adopted, 0 not" in shown
+    assert f"{NETWORKS + LIMITS} of {NETWORKS + LIMITS} networks and simulations adopted" in shown
     assert run("adopted", caplog) == (0, NETWORKS, 0, LIMITS)
     assert_same_tables("adopted", "afresh")
     adopted = {
@@ -44,23 +47,34 @@ def test_what_comes_out_again_is_adopted_and_trained_no_more(filled, caplog, cap
     }
     assert adopted == {NETWORKS, LIMITS}
     assert script("store")(ADOPT) == 0
-    assert "0 networks and simulations adopted, 0 not" in capsys.readouterr().out
+    assert "0 of 0 networks and simulations adopted" in capsys.readouterr().out
 
 
-def test_nothing_of_a_job_is_adopted_if_one_number_differs(filled, caplog, capsys):
+@pytest.mark.parametrize(("untrue", "adopted"), [(1, NETWORKS - 1), (2, 0)])
+def test_what_differs_is_not_adopted_and_if_much_does_nothing_is(
+    filled, caplog, capsys, untrue, adopted
+):
+    """Of a job's networks one in ten may stand at the edge of stability, where rounding is enlarged."""
+
     def bettered(rows):
         loss = (rows["metric"] == "loss") & (rows["step"] == 1) & (rows["source"] == "network")
-        rows.loc[rows[loss].index[0], "value"] *= 1 - 3e-3
+        used = ~rows["seed"].eq(2)  # the configuration has two seeds
+        first = rows[loss & used].drop_duplicates("address").index[:untrue]
+        rows.loc[first, "value"] *= 1 - 3e-3
         return rows
 
     make_former(rows_of=bettered)
-    assert script("store")(ADOPT) == 1
-    shown = capsys.readouterr().out
+    # A tenth of twelve is one and a fifth.
+    assert script("store")(ADOPT) == (0 if adopted else 1)
+    shown = capsys.readouterr()
+    as_kept = NETWORKS - untrue
+    assert f"{NETWORKS} made again to step 1 of 3, {as_kept} as kept" in shown.out
     assert (
-        "made again to step 1 of 3, difference 2.9e-03: NOT ADOPTED" in shown
-    )  # of the largest loss
-    assert f"{LIMITS} networks and simulations adopted, {NETWORKS} not" in shown
-    assert run("after", caplog) == (NETWORKS, 0, 0, LIMITS)
+        f"{adopted + LIMITS} of {NETWORKS + LIMITS} networks and simulations adopted" in shown.out
+    )
+    told = "the code trains others now: trial: width8_depth2_block1_sgd"
+    assert (told in shown.err) == (adopted == 0)
+    assert run("after", caplog) == (NETWORKS - adopted, adopted, 0, LIMITS)
 
 
 def test_a_setting_that_is_new_since_is_no_difference(filled, caplog):
@@ -76,7 +90,7 @@ def test_a_setting_that_is_new_since_is_no_difference(filled, caplog):
 def test_other_samples_are_not_adopted(filled, caplog, capsys):
     make_former(lambda origin: {**origin, "code": "0123", "samples": "others"})
     assert script("store")(ADOPT) == 0
-    assert "0 networks and simulations adopted, 0 not" in capsys.readouterr().out
+    assert "0 of 0 networks and simulations adopted" in capsys.readouterr().out
 
 
 def test_an_adopted_network_is_as_good_as_any(filled, caplog, capsys, monkeypatch):
