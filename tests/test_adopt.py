@@ -56,7 +56,9 @@ def test_nothing_of_a_job_is_adopted_if_one_number_differs(filled, caplog, capsy
     make_former(rows_of=bettered)
     assert script("store")(ADOPT) == 1
     shown = capsys.readouterr().out
-    assert "made again to step 1 of 3, difference 2.9e-03: NOT ADOPTED" in shown  # of the largest loss
+    assert (
+        "made again to step 1 of 3, difference 2.9e-03: NOT ADOPTED" in shown
+    )  # of the largest loss
     assert f"{LIMITS} networks and simulations adopted, {NETWORKS} not" in shown
     assert run("after", caplog) == (NETWORKS, 0, 0, LIMITS)
 
