@@ -28,6 +28,7 @@ from nfd.claims.rules import (
 )
 from nfd.claims.scaling import verdict as scaling_verdict
 from nfd.claims.transfer import verdict as transfer_verdict
+from nfd.evidence.table import SINGLE_MATRICES
 from nfd.pipeline import tables
 
 CORRECTED = {"parametrization": "depth_mup_corrected", "correction": 0.5, "block_layers": 2}
@@ -493,6 +494,34 @@ def test_only_the_plain_sgd_network_decides():
     assert len(drifts) == 4
     assert drifts["decides"].sum() == found["decides"].sum() == 1
     assert set(drifts.loc[~drifts["decides"], "verdict"]) == {CONTRADICTED}
+
+
+def alone(matrix, tables):
+    """The same tables as of networks of which one matrix is trained."""
+    return tuple(table if table is None else table.assign(trainable=matrix) for table in tables)
+
+
+@pytest.mark.parametrize(
+    ("claim", "whole", "part"),
+    [
+        ("C2", whole_run, lambda: (synthetic.limit_training(separation=0.01), None)),
+        ("C3", lambda: distances(separation=0.3), lambda: distances(separation=0.02)),
+        ("C5", couplings, lambda: couplings(created_sum=power(-1.0))),
+    ],
+)
+def test_networks_of_one_matrix_are_listed_and_change_nothing_else(claim, whole, part):
+    """In the experiments with limits, networks of which one matrix is trained stand beside the whole one."""
+    parts = [alone(matrix, part()) for matrix in SINGLE_MATRICES]
+    results = pd.concat([whole()[0], *(results for results, _ in parts)], ignore_index=True)
+    tables_of_outputs = [outputs for _, outputs in [whole(), *parts] if outputs is not None]
+    outputs = pd.concat(tables_of_outputs, ignore_index=True) if tables_of_outputs else None
+    found, before = findings(claim, results, outputs), findings(claim, *whole())
+    listed = found["observable"].str.contains("trained alone")
+    told = ["observable", "estimate", "ci_low", "ci_high", "verdict", "decides", "control"]
+    pd.testing.assert_frame_equal(found.loc[~listed, told].reset_index(drop=True), before[told])
+    assert listed.sum() == {"C2": 0, "C3": 6, "C5": 6}[claim]
+    assert set(found.loc[listed, "verdict"]) <= {SUPPORTED}
+    assert not found.loc[listed, "decides"].any()
 
 
 def test_a_verdict_says_whether_it_changed_on_the_way():

@@ -29,7 +29,7 @@ from nfd.drawing import axes as drawing_axes
 from nfd.drawing import labels, names, page, style
 from nfd.drawing.names import NOT_FITTED, NOT_MEASURED
 from nfd.drawing.page import FORMATS, Context, draw, save_as
-from nfd.evidence.table import empty, read
+from nfd.evidence.table import SINGLE_MATRICES, empty, read
 from nfd.network.parametrization import PARAMETRIZATIONS
 from nfd.training.optimizers import OPTIMIZERS
 
@@ -419,6 +419,22 @@ def test_nan_infinite_zero_and_negative_values_are_survived_without_a_warning(na
     for axes in panels(figure):
         if axes.axison:
             assert np.isfinite([*axes.get_xlim(), *axes.get_ylim()]).all()
+
+
+@pytest.mark.parametrize("name", ["limit_convergence", "vanishing_mechanism"])
+def test_networks_of_one_matrix_get_a_panel_of_their_own(name):
+    """The others look as without them."""
+    whole = make(name)
+    of_networks = whole[whole["trainable"] != ""]
+    parts = [of_networks.assign(trainable=matrix) for matrix in SINGLE_MATRICES]
+    figure = picture(name, pd.concat([whole, *parts], ignore_index=True))
+    with_them, without = panels(figure), panels(drawn(name))
+    (added,) = [
+        axes for axes in with_them if "each matrix trained alone" in axes.get_title(loc="left")
+    ]
+    with_them.remove(added)
+    assert {text.get_text() for text in texts(figure)} >= set(SINGLE_MATRICES.values())
+    assert [len(axes.lines) for axes in with_them] == [len(axes.lines) for axes in without]
 
 
 def test_values_that_a_logarithmic_axis_cannot_show_are_marked_at_its_edge():

@@ -23,12 +23,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from math import inf, isfinite, nan
 from textwrap import fill
+from typing import Any
 
 import pandas as pd
 
 from nfd.claims.family import Claim
 from nfd.claims.registry import CLAIMS, FIGURES, function
-from nfd.evidence.table import empty, pick
+from nfd.evidence.table import DEFAULT_TRAINABLE, empty, pick
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 CLAIM_COLUMNS = (
@@ -275,6 +276,14 @@ def problem_of(row: pd.Series | None, figure: str, frame: pd.DataFrame, absent: 
     if not (isfinite(row["ci_low"]) and isfinite(row["ci_high"])):
         return "missing: an interval (too few seeds at some size)"
     return ""
+
+
+# The network that most claims are about; experiments may hold others beside it.
+PLAIN_NETWORK: Mapping[str, Any] = {
+    "parametrization": "depth_mup",
+    "optimizer": "sgd",
+    "trainable": DEFAULT_TRAINABLE[1],
+}
 
 
 def pick_row(

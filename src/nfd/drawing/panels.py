@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from nfd.drawing.axes import TICK_STEPS, linear_y, log_y, size_axis, step_axis
 from nfd.drawing.lines import draw_line, draw_measured_and_fit, reference_line
 from nfd.drawing.names import NOT_FITTED, lines_of
-from nfd.drawing.page import Draw, Panel
+from nfd.drawing.page import Draw, Panel, Row
 from nfd.drawing.style import DASHES, INK, Mark, Ramp, mark_of
-from nfd.evidence.table import usable
+from nfd.evidence.table import SINGLE_MATRICES, usable
 
 
 def add_note(axes: Axes, text: str) -> None:
@@ -41,6 +41,17 @@ def dots(
     rows = table[table["quantity"].isin(groups)]
     draw = partial(dots_panel, label=label, groups=groups, references=references)
     return Panel(title, rows, draw, NOT_FITTED)
+
+
+def single_matrices_row(
+    rows: pd.DataFrame, title: str, label: str, references: Sequence[float]
+) -> list[Row]:
+    """A row of one panel with fitted numbers of networks of which one matrix is trained; none without any."""
+    single = rows[rows["trainable"].isin(SINGLE_MATRICES)]
+    if single.empty:
+        return []
+    single = single.assign(quantity=single["trainable"])
+    return [Row([dots(title, single, label, SINGLE_MATRICES, references)])]
 
 
 def steps_panel(axes: Axes, table: pd.DataFrame, label: str, size: str, ramp: Ramp) -> None:

@@ -58,6 +58,8 @@ NETWORK = ("parametrization", "correction", "block_layers", "skip", "trainable",
 LINE = (*NETWORK, "coupling")
 CELL = (*LINE, "source", "width", "depth", "learning_rate")
 DEFAULT_TRAINABLE = {1: "input+hidden_2+output", 2: "input+hidden_1+hidden_2+output"}
+# The matrices of a network with one-layer blocks, each trained alone -> as printed.
+SINGLE_MATRICES = {"input": "input layer", "hidden_2": "blocks", "output": "output layer"}
 
 
 class Rows:
@@ -171,6 +173,12 @@ def pick(table: pd.DataFrame, quantity: str, **wanted: object) -> pd.DataFrame:
     for column, value in wanted.items():
         keep &= (table[column] == value).fillna(False)
     return table[keep]
+
+
+def of_whole_networks(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of networks that train all of their matrices, and rows that belong to no network."""
+    everything = table["block_layers"].map(DEFAULT_TRAINABLE)
+    return table[(table["trainable"] == "") | (table["trainable"] == everything)]
 
 
 def usable(table: pd.DataFrame) -> pd.DataFrame:

@@ -21,13 +21,14 @@ from nfd.drawing.lines import (
 )
 from nfd.drawing.names import LIMIT_NAMES
 from nfd.drawing.page import Panel, Row
-from nfd.drawing.panels import dots, steps_panel
+from nfd.drawing.panels import dots, single_matrices_row, steps_panel
 from nfd.drawing.style import INK, Mark, Ramp, colour_of, mark_of, ramp_of
-from nfd.evidence.table import pick, pick_measured, usable
+from nfd.evidence.table import of_whole_networks, pick, pick_measured, usable
 
 
 def limit_convergence(table: pd.DataFrame) -> list[Row]:
     """Finite networks against NFD and against the coupled limit (claim C3)."""
+    everything, table = table, of_whole_networks(table)
     errors = pick(table, "error_square_over_width")
     depth = ramp_of(errors, "depth")
     over_depth = pd.concat(
@@ -64,6 +65,12 @@ def limit_convergence(table: pd.DataFrame) -> list[Row]:
         Row(
             _limit_losses(table, losses, ramp),
             [*ramp_entries(ramp, "depth"), *dotted_limit_entries(losses)],
+        ),
+        *single_matrices_row(
+            pick(everything, "error_square_at_infinite_depth", series="standard to NFD"),
+            "standard → NFD, L → ∞, each matrix trained alone: networks, then limits",
+            "relative to the squared output change",
+            (0.0, AGREEMENT**2),
         ),
     ]
 

@@ -11,6 +11,7 @@ from nfd.claims.rules import (
     CONTRADICTED,
     FIRST_ORDER_RATE,
     NEGATIVE,
+    PLAIN_NETWORK,
     POSITIVE,
     Condition,
     Effect,
@@ -27,6 +28,7 @@ from nfd.claims.rules import (
     window_of,
     within,
 )
+from nfd.evidence.table import SINGLE_MATRICES
 
 # The threshold of C4 as well, since both ask whether independent weights give the same outputs.
 SQUARE = AGREEMENT**2
@@ -89,6 +91,7 @@ def limit_convergence(frames: Frames) -> list[Finding]:
         _distance(frames, "decoupled to NFD", "network", CLOSE, "decoupled networks against NFD"),
         *(_loss_rate(frames, coupling) for coupling in NAMED_LIMITS),
         _width_rate(frames),
+        *_one_matrix_at_a_time(frames),
     ]
 
 
@@ -101,11 +104,38 @@ def _checked(found: Finding, itself: list[Finding], apart: Finding) -> Finding:
     return gated(found, [apart]) if found.verdict == CONTRADICTED else found
 
 
+def _one_matrix_at_a_time(frames: Frames) -> list[Finding]:
+    """Where the distance comes from: each matrix trained alone, if the experiment has such networks."""
+    trained = set(frames[CONVERGENCE]["trainable"])
+    return [
+        _distance(
+            frames,
+            "standard to NFD",
+            source,
+            rule,
+            f"{name} trained alone: {observable}",
+            trainable=matrix,
+        )
+        for matrix, name in SINGLE_MATRICES.items()
+        if matrix in trained
+        for source, rule, observable in (
+            ("limit", CLOSE, "coupled limit against NFD"),
+            ("network", CLOSE, "standard networks against NFD"),
+        )
+    ]
+
+
 def _distance(
-    frames: Frames, series: str, source: str, rule: Rule, observable: str, control: str = ""
+    frames: Frames,
+    series: str,
+    source: str,
+    rule: Rule,
+    observable: str,
+    control: str = "",
+    **network: str,
 ) -> Finding:
-    """The squared distance at infinite depth of one comparison."""
-    line = {"series": series, "parametrization": "depth_mup", "source": source}
+    """The squared distance at infinite depth of one comparison, of the plain ``network`` but for this."""
+    line = {"series": series, "source": source, **PLAIN_NETWORK, **network}
     return finding(
         frames,
         CONVERGENCE,
@@ -123,9 +153,9 @@ def _distance(
 def _nfd_error(frames: Frames, limit: str, *, decides: bool) -> Finding:
     """Standard networks against one kind of NFD, and whether the coupled limit is nearer."""
     frame = frames[CONVERGENCE]
-    line = {"parametrization": "depth_mup", "source": "network"}
+    line = {"source": "network", **PLAIN_NETWORK}
     series = f"{limit} minus coupled limit"
-    nearer = pick_row(frame, "squared_error_difference", series=series)
+    nearer = pick_row(frame, "squared_error_difference", series=series, **PLAIN_NETWORK)
     coupled = {"series": "standard to coupled limit", **line}
     to_coupled = pick_row(frame, "error_square_at_infinite_depth", **coupled)
     note = "missing: the coupled limit to compare with"
@@ -150,7 +180,7 @@ def _nfd_error(frames: Frames, limit: str, *, decides: bool) -> Finding:
 
 def _loss_rate(frames: Frames, coupling: str) -> Finding:
     """The exponent at which a limit's loss goes to that of infinite depth, paired by seed over depths."""
-    line = {"parametrization": "depth_mup", "coupling": coupling}
+    line = {"coupling": coupling, **PLAIN_NETWORK}
     return finding(
         frames,
         CONVERGENCE,
@@ -164,11 +194,7 @@ def _loss_rate(frames: Frames, coupling: str) -> Finding:
 
 def _width_rate(frames: Frames) -> Finding:
     frame = frames[CONVERGENCE]
-    line: Mapping[str, Any] = {
-        "series": "standard to NFD",
-        "parametrization": "depth_mup",
-        "step": 0,
-    }
+    line: Mapping[str, Any] = {"series": "standard to NFD", "step": 0, **PLAIN_NETWORK}
     row: pd.Series | None = pick_row(frame, "fluctuation_over_width_slope", ("depth",), **line)
     window = {} if row is None else {"depth": row["depth"], **line}
     return finding(

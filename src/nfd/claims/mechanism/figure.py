@@ -23,9 +23,9 @@ from nfd.drawing.lines import (
 )
 from nfd.drawing.names import NOT_FITTED, decimals, fitted_number, lines_of, stack
 from nfd.drawing.page import Draw, Panel, Row
-from nfd.drawing.panels import dots, ramp_panel, sizes_panel, steps_panel
+from nfd.drawing.panels import dots, ramp_panel, single_matrices_row, sizes_panel, steps_panel
 from nfd.drawing.style import INK, colour_of, mark_of, ramp_of
-from nfd.evidence.table import pick, pick_measured, usable
+from nfd.evidence.table import of_whole_networks, pick, pick_measured, usable
 
 # What a block's coupling is counted to get from below, in closed form.
 COUNTS = {"below": "U and all blocks below", "neighbour": "block l − 1 alone"}
@@ -33,6 +33,7 @@ COUNTS = {"below": "U and all blocks below", "neighbour": "block l − 1 alone"}
 
 def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
     """The coupling of W with its transpose that training creates, over depth (claim C5)."""
+    everything, table = table, of_whole_networks(table)
     ramp = ramp_of(table, "depth")
     last = table["step"].max()
     whats = {
@@ -103,6 +104,12 @@ def vanishing_mechanism(table: pd.DataFrame) -> list[Row]:
                     (0.0,),
                 )
             ]
+        ),
+        *single_matrices_row(
+            pick(everything, "reuse_sum_share_left"),
+            "the same share, each matrix trained alone: networks, then limits",
+            "share of the square",
+            (0.0, 1.0),
         ),
         Row(first_step),
     ]

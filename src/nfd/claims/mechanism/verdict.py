@@ -20,7 +20,7 @@ from nfd.claims.rules import (
     rows_of,
     window_of,
 )
-from nfd.evidence.table import pick
+from nfd.evidence.table import SINGLE_MATRICES, pick
 
 # 'Of higher order in depth': midway between O(1) and the L^-1/2 that the paper's mechanism gives.
 HIGHER_ORDER = -0.25
@@ -108,6 +108,24 @@ def vanishing_mechanism(frames: Frames) -> list[Finding]:
             "what reuse adds to fresh copies, per layer",
             note=other,
         ),
+        *_one_matrix_at_a_time(frames),
+    ]
+
+
+def _one_matrix_at_a_time(frames: Frames) -> list[Finding]:
+    """What is left of the sum when each matrix is trained alone, if the experiment has such networks."""
+    there = set(frames["vanishing_mechanism"]["trainable"])
+    return [
+        found
+        for matrix, name in SINGLE_MATRICES.items()
+        if matrix in there
+        for found in _everywhere(
+            frames,
+            "reuse_sum_share_left",
+            VANISHES,
+            f"{name} trained alone: what reuse adds, accumulated over depth",
+            network=f"depth_mup, trained: {matrix}",
+        )
     ]
 
 
@@ -117,6 +135,7 @@ def _everywhere(
     rule: Rule,
     observable: str,
     *,
+    network: str = "depth_mup",
     decides: bool = False,
     note: str = "",
 ) -> list[Finding]:
@@ -127,7 +146,7 @@ def _everywhere(
             quantity,
             rule,
             f"{observable}, {where}",
-            series="depth_mup" + (", limit" if where == "limit" else ""),
+            series=network + (", limit" if where == "limit" else ""),
             decides=decides and where == "networks",
             note=note,
         )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from nfd.claims.rules import (
     NEGATIVE,
+    PLAIN_NETWORK,
     POSITIVE,
     Condition,
     Effect,
@@ -53,7 +54,6 @@ SAME_CURVE = below(LIMIT_LOSS**2, f"the square of {LIMIT_LOSS:g} of the loss los
 SAME_LOSS = within(-LIMIT_LOSS, LIMIT_LOSS, "one loss, as far as the loss lost tells")
 FIRST_ORDER_IN_WIDTH = within(-1.25, -0.75, "falls as 1/n")
 
-PLAIN_NETWORK = {"parametrization": "depth_mup", "optimizer": "sgd"}
 PLAIN_LINE = {"series": "depth_mup", "optimizer": "sgd"}
 LOSS_NAMES = {
     "batch": "mean batch loss of the last stretch",
