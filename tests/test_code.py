@@ -32,6 +32,7 @@ JOBS = {
         ],
         "seeds": [0],
         "width": 8,
+        "initial_weights": "independent",
         "skip": True,
         "optimizer": "adam",
         "probes": ["outputs", "output_change", "features", "coupling", "kernel"],

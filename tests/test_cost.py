@@ -41,7 +41,8 @@ def training(
         "width": width, "depth": depth, "block_layers": block_layers, "skip": True, "activation": "relu",
         "horizon": 1.0, "loss": "cross_entropy", "optimizer": "sgd", "networks": (network,),
         "seeds": tuple(range(seeds)), "steps": 100, "batch_size": 64, "train_size": None,
-        "data_order": "per_seed", "evaluation_size": 0, "probe_size": 0, "probes": (),
+        "data_order": "per_seed", "initial_weights": "independent", "evaluation_size": 0,
+        "probe_size": 0, "probes": (),
         "logged_steps": (0, 100), "precision": "float32", "tf32": False, "root_seed": 0,
     }  # fmt: skip
     return TrainingSettings(**{**plain, **more})

@@ -185,3 +185,22 @@ def test_the_first_batch_is_what_the_first_step_learns(digits):
 def test_there_is_no_first_batch_where_every_seed_has_its_own(digits):
     (job,) = jobs(data_order="per_seed", limit=None)[0]
     assert first_batch(job.settings, digits) is None
+
+
+@pytest.mark.parametrize(("drawn", "alike"), [("independent", False), ("nested", True)])
+def test_nested_networks_of_a_seed_are_alike_over_widths(
+    digits: PreparedData, drawn, alike
+) -> None:
+    """Outputs at step 0 of 24 seeds at n = 64 and 128, of all classes but the first, whose output weights are
+    those of the narrower network either way; half of the output weights are shared, so about sqrt(1/2).
+    """
+    found = []
+    for job in jobs(
+        grids=[{"widths": [64, 128], "depths": [3]}], initial_weights=drawn, limit=None
+    )[0]:
+        _, outputs = run.run_training("trial", job.settings, digits, device=torch.device("cpu"))
+        first = outputs[(outputs["step"] == 0) & (outputs["coupling"] == "standard")]
+        f = np.stack(first.sort_values(["width", "seed"])["outputs"]).reshape(24, 4, 10)
+        found.append((job.settings.width, f[:, :, 1:].ravel()))
+    correlation = np.corrcoef([f for _, f in sorted(found, key=lambda pair: pair[0])])[0, 1]
+    assert correlation > 0.5 if alike else abs(correlation) < 0.2

@@ -1,10 +1,12 @@
 """Named random numbers: the same name gives the same numbers, another name independent ones."""
 
+from functools import partial
 from itertools import product
 
 import numpy as np
+import pytest
 
-from nfd.network.stack import initial_weight
+from nfd.network import stack
 from nfd.seeds import generator
 
 
@@ -34,9 +36,11 @@ def test_every_name_and_the_root_seed_matter():
     assert np.abs(correlation).max() < 5 / 64
 
 
-def test_weights_are_standard_normal_and_addressed_by_name():
+@pytest.mark.parametrize("nested", [False, True])
+def test_weights_are_standard_normal_and_addressed_by_name(nested):
     """Moments of 10^6 entries within 5 standard errors: 1/1000, sqrt 2/1000, sqrt 96/1000."""
     shape = (1000, 1000)
+    initial_weight = partial(stack.initial_weight, nested=nested)
     w = initial_weight(0, 3, "hidden_2", 5, shape).astype(float)
     assert abs(w.mean()) < 5e-3
     assert abs((w**2).mean() - 1) < 5 * 2**0.5 * 1e-3
@@ -47,6 +51,17 @@ def test_weights_are_standard_normal_and_addressed_by_name():
         initial_weight(0, 3, "hidden_1", 5, shape),
         initial_weight(0, 3, "hidden_2", 6, shape),
         initial_weight(0, 3, "hidden_2", 5, shape, copy="backward"),
+        initial_weight(0, 3, "hidden_2", 5, shape, copy="backward", step=2),
+        stack.initial_weight(0, 3, "hidden_2", 5, shape, nested=not nested),
+        np.roll(w, 1, axis=0),  # rows have streams of their own
     ]
     for other in others:
         assert abs((w * other).mean()) < 5e-3
+
+
+def test_a_nested_matrix_is_the_corner_of_larger_ones():
+    large = stack.initial_weight(0, 3, "hidden_2", 5, (64, 48), nested=True)
+    for shape in ((64, 48), (32, 24), (1, 1), (10, 48)):
+        corner = stack.initial_weight(0, 3, "hidden_2", 5, shape, nested=True)
+        assert corner.dtype == np.float32
+        np.testing.assert_array_equal(corner, large[: shape[0], : shape[1]])

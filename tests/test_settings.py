@@ -50,7 +50,8 @@ def test_the_line_holds_what_the_configuration_says() -> None:
     ((job,), _) = expand(check(config))
     assert job.settings.to_json() == (
         '{"activation":"relu","batch_size":4,"block_layers":1,"data_order":"per_seed","depth":2,'
-        '"evaluation_size":256,"horizon":1.0,"logged_steps":[0,1,2,3],"loss":"cross_entropy","networks":'
+        '"evaluation_size":256,"horizon":1.0,"initial_weights":"independent",'
+        '"logged_steps":[0,1,2,3],"loss":"cross_entropy","networks":'
         '[{"correction":0.5,"couplings":["decoupled"],"learning_rates":[1.0],"parametrization":'
         '"depth_mup_corrected","trainable":["input","hidden_2","output"]}],"optimizer":"sgd",'
         '"precision":"float32","probe_size":16,"probes":[],"root_seed":0,"seeds":[0,1],"skip":true,'

@@ -37,15 +37,21 @@ def initial_weight(
     shape: tuple[int, int],
     copy: str = "forward",
     step: int | None = None,
+    *,
+    nested: bool = False,
 ) -> np.ndarray:
     """N(0, 1) entries (float32) of one matrix; depends on nothing but the names given.
 
     ``copy`` is 'forward', or 'backward' for the independent copy a decoupled network uses, with its
     ``step`` if there is one for each; 'third' is the copy through which W1 gets a gradient of its own.
+    A ``nested`` matrix is the corner of all larger ones of its name, so that networks of one seed are
+    alike at all widths, as far as they reach, and what width adds is seen against less noise.
     """
-    names = (copy,) if step is None else (copy, step)
-    rng = generator(root_seed, "weights", seed, role, layer, *names)
-    return rng.standard_normal(shape, dtype=np.float32)
+    names = ("weights", seed, role, layer, copy, *(() if step is None else (step,)))
+    if not nested:
+        return generator(root_seed, *names).standard_normal(shape, dtype=np.float32)
+    rows = (generator(root_seed, *names, "row", row) for row in range(shape[0]))
+    return np.stack([rng.standard_normal(shape[1], dtype=np.float32) for rng in rows])
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Stack:
         couplings: Sequence[str],
         *,
         root_seed: int = 0,
+        nested: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -101,7 +108,8 @@ class Stack:
         self.architecture = architecture
         self.activation = ACTIVATIONS[architecture.activation]
         self.scales, self.seeds, self.couplings = list(scales), list(seeds), list(couplings)
-        self.root_seed, self.device, self.dtype = root_seed, torch.device(device), dtype
+        self.root_seed, self.nested = root_seed, nested
+        self.device, self.dtype = torch.device(device), dtype
         self.weights = {
             role: [self._initial(role, layer) for layer in range(count)]
             for role, count, _ in architecture.layout()
@@ -199,7 +207,8 @@ class Stack:
         for slot, member in enumerate(members):
             seed = self.seeds[member]
             if seed not in drawn:
-                entries = initial_weight(self.root_seed, seed, role, layer, shape, copy, step)
+                names = (self.root_seed, seed, role, layer, shape, copy, step)
+                entries = initial_weight(*names, nested=self.nested)
                 drawn[seed] = torch.from_numpy(entries).to(self.device, self.dtype)
             multiplier = self.architecture.multiplier(role, self.scales[member])
             torch.mul(drawn[seed], multiplier, out=weights[slot])

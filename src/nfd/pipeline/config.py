@@ -34,6 +34,7 @@ EXPERIMENT_DEFAULTS: dict[str, Any] = {
     "horizon": 1.0,
     "train_size": None,
     "data_order": "per_seed",
+    "initial_weights": "independent",
     "log_points": 8,
     "evaluation_size": 256,
     "probe_size": 16,

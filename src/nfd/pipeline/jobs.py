@@ -168,6 +168,7 @@ def _training_jobs(config: Section, experiment: str, settings: Section) -> Itera
             optimizer=shape.optimizer,
             networks=tuple(networks),
             seeds=seed_list(settings["seeds"]),
+            initial_weights=settings["initial_weights"],
             probes=tuple(settings["probes"]),
             **_common(config, settings),
         )

@@ -137,6 +137,7 @@ def run_training(
         loss=settings.loss,
         optimizer=settings.optimizer,
         root_seed=settings.root_seed,
+        nested=settings.initial_weights == "nested",
         log_steps=settings.logged_steps,
         probes=settings.probes,
         device=device,

@@ -73,6 +73,7 @@ class TrainingSettings(JobSettings):
     """All networks of one shape, trained with one optimizer."""
 
     width: int
+    initial_weights: str
     networks: tuple[NetworkSettings, ...]
     probes: tuple[str, ...]
 

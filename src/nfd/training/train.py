@@ -48,6 +48,7 @@ def train(
     loss: str = "cross_entropy",
     optimizer: str = "sgd",
     root_seed: int = 0,
+    nested: bool = False,
     log_steps: Sequence[int] = (),
     probes: Sequence[str] = (),
     device: torch.device | str = "cpu",
@@ -63,7 +64,7 @@ def train(
     ``log_steps``: steps at which rows are written (value before that step; K, the number of steps, is
     the trained network), besides 0 and K, which always are. ``loss``, ``optimizer`` and
     ``probes``: names from :data:`nfd.network.losses.LOSSES`, :data:`nfd.training.optimizers.OPTIMIZERS` and
-    :data:`nfd.training.probes.PROBES`.
+    :data:`nfd.training.probes.PROBES`. ``nested``: as in :func:`nfd.network.stack.initial_weight`.
     ``members_at_once`` bounds how many are stacked (default: all); it changes no number.
     ``progress`` is called with the number of member-steps done since its last call. A ``checkpoint``
     is resumed from, and offered the state after every step; removing it in the end is the caller's.
@@ -106,6 +107,7 @@ def train(
                 loss=loss,
                 optimizer=optimizer,
                 root_seed=root_seed,
+                nested=nested,
                 device=device,
                 dtype=dtype,
             )

@@ -81,6 +81,7 @@ class Trainer:
         loss: str,
         optimizer: str,
         root_seed: int,
+        nested: bool = False,
         device: torch.device | str,
         dtype: torch.dtype,
     ) -> None:
@@ -101,6 +102,7 @@ class Trainer:
             [m.seed for m in ordered],
             [m.coupling for m in ordered],
             root_seed=root_seed,
+            nested=nested,
             device=device,
             dtype=dtype,
         )
