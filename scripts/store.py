@@ -8,8 +8,7 @@ from pathlib import Path
 from check_config import load
 
 from nfd.data.raw import DataError
-from nfd.pipeline.adopt import TOLERANCE as ADOPTION_TOLERANCE
-from nfd.pipeline.adopt import adopt
+from nfd.pipeline.adopt import ADOPTION_TOLERANCE, adopt
 from nfd.pipeline.config import ConfigError
 from nfd.pipeline.script import run_script
 from nfd.pipeline.states import States

@@ -25,7 +25,7 @@ from nfd.pipeline.upkeep import KINDS, Kind, differences
 MAKERS = ("code", "torch", "numpy")
 # By so much of the largest number of its metric may a number differ: other processors, stacks and versions
 # round otherwise, by 1e-6 at first, and training enlarges that.
-TOLERANCE = 1e-3
+ADOPTION_TOLERANCE = 1e-3
 # Close to the edge of stability training enlarges it beyond that in a few steps. If more networks of a job
 # differ than those that may stand there, it is the code that is another.
 AT_THE_EDGE = 0.1
@@ -87,7 +87,7 @@ def adopt(store: Store, config: Mapping[str, Any], device: str, share: float) ->
 
     Every network is trained again up to its last logged step within ``share`` of its training, and at least
     to its first; of a limit job the first simulation is made again whole. A network is adopted if it differs
-    by no more than :data:`TOLERANCE`, and none of a job where more than :data:`AT_THE_EDGE` of them do more.
+    by no more than :data:`ADOPTION_TOLERANCE`, and none of a job where more than :data:`AT_THE_EDGE` of them do more.
     Raises DataError if the prepared data set, results/<preset>/data.npz, is not there.
     """
     data = load(Path("results") / config["preset"] / "data.npz")
@@ -158,7 +158,7 @@ def _adopt_job(
     for place in checked:
         begun = found[place][found[place]["step"] <= shorter.steps]
         apart[place] = max(differences(begun, again[place]).values())
-    as_kept = [difference for difference in apart.values() if difference <= TOLERANCE]
+    as_kept = [difference for difference in apart.values() if difference <= ADOPTION_TOLERANCE]
     adoption = Adoption(
         job.experiment,
         job.name,
@@ -177,7 +177,7 @@ def _adopt_job(
                 [
                     _readdressed(rows, origins[place], {**trace, "difference": apart.get(place)})
                     for place, rows in found.items()
-                    if apart.get(place, 0.0) <= TOLERANCE
+                    if apart.get(place, 0.0) <= ADOPTION_TOLERANCE
                 ]
             )
         )
