@@ -87,7 +87,8 @@ def adopt(store: Store, config: Mapping[str, Any], device: str, share: float) ->
 
     Every network is trained again up to its last logged step within ``share`` of its training, and at least
     to its first; of a limit job the first simulation is made again whole. A network is adopted if it differs
-    by no more than :data:`ADOPTION_TOLERANCE`, and none of a job where more than :data:`AT_THE_EDGE` of them do more.
+    by no more than :data:`ADOPTION_TOLERANCE`, and none of a job where more than :data:`AT_THE_EDGE` of its
+    networks differ by more.
     Raises DataError if the prepared data set, results/<preset>/data.npz, is not there.
     """
     data = load(Path("results") / config["preset"] / "data.npz")
