@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from nfd.data.prepared import PreparedData, load
 from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
-from nfd.pipeline.reuse import Part, Reuse, origin_of
+from nfd.pipeline.reuse import Part, origin_of
 from nfd.pipeline.settings import JobSettings, TrainingSettings, as_argument
 from nfd.pipeline.store import ADOPTED, Origin, Store, address_of
-from nfd.pipeline.upkeep import KINDS, Kind, differences
+from nfd.pipeline.upkeep import KINDS, Kind, differences, made_again
 
 # What made a network: told from its settings and samples, which must be today's.
 MAKERS = ("code", "torch", "numpy")
@@ -154,11 +153,14 @@ def _adopt_job(
         return None
     shorter = _beginning(job.settings, share)
     checked = list(found) if isinstance(shorter, TrainingSettings) else list(found)[:1]
-    again = _made_again(kind, job.experiment, shorter, now, data, checked)
+    made = made_again(kind, job.experiment, shorter, now, data, checked)
+    again = {str(address): rows for address, rows in made.groupby("address")}
+    shorter_parts = kind.parts_of(shorter)
     apart = {}
     for place in checked:
         begun = found[place][found[place]["step"] <= shorter.steps]
-        apart[place] = max(differences(begun, again[place]).values())
+        address = address_of(now.of(asdict(shorter_parts[place].settings)))
+        apart[place] = max(differences(begun, again[address]).values())
     as_kept = [difference for difference in apart.values() if difference <= ADOPTION_TOLERANCE]
     adoption = Adoption(
         job.experiment,
@@ -183,21 +185,6 @@ def _adopt_job(
             )
         )
     return adoption
-
-
-def _made_again(
-    kind: Kind,
-    experiment: str,
-    settings: Any,
-    now: Origin,
-    data: PreparedData,
-    places: Sequence[int],
-) -> dict[int, pd.DataFrame]:
-    """Rows, as of a store, of some parts of a job that today's code makes, by place."""
-    reuse = Reuse(Store("nowhere"), now, kind.parts_of(settings))
-    tables = kind.run(experiment, settings, data, device=torch.device(now.device), only=places)
-    rows = {str(address): part for address, part in reuse.rows_of(*tables).groupby("address")}
-    return {place: rows[reuse.addresses[place]] for place in places}
 
 
 def _beginning(settings: JobSettings, share: float) -> Any:

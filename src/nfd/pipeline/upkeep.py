@@ -15,7 +15,7 @@ from nfd.pipeline.jobs import LimitJob, TrainingJob, expand
 from nfd.pipeline.reuse import Part, Reuse, origin_of
 from nfd.pipeline.run import limit_parts, run_limit, run_training, training_parts
 from nfd.pipeline.settings import JobSettings, LimitSettings, TrainingSettings, as_argument
-from nfd.pipeline.store import Store, address_of
+from nfd.pipeline.store import Origin, Store, address_of
 
 # Up to this width, in float32, a network made again must be the same bit for bit. Beyond it other stacks may
 # take other kernels, on some processors, and training carries on what they change in the last bits: a sample
@@ -87,22 +87,27 @@ def verify(
                 settings = json.loads(text)["settings"]
                 if address_of(now.of(settings)) == address:
                     job = kind.settings.from_json(as_argument(settings))
-                    candidates.append((address, source, job, data))
+                    candidates.append((address, kind, job, now, data))
     order = np.random.default_rng(seed).permutation(len(candidates))[:sample]
     checks = []
-    for address, source, settings, data in (candidates[n] for n in order):
-        again = _made_again(source, settings, data, device)
+    for address, kind, settings, now, data in (candidates[n] for n in order):
+        again = made_again(kind, "", settings, now, data)
         checks.append(_compared(address, kept[kept["address"] == address], again, settings))
     return checks, len(candidates)
 
 
-def _made_again(
-    source: str, settings: JobSettings, data: PreparedData, device: str
+def made_again(
+    kind: Kind,
+    experiment: str,
+    settings: JobSettings,
+    now: Origin,
+    data: PreparedData,
+    only: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    kind = KINDS[source]
-    parts = kind.parts_of(settings)
-    reuse = Reuse(Store("nowhere"), origin_of(kind.run, data, device), parts)
-    return reuse.rows_of(*kind.run("", settings, data, device=torch.device(device)))
+    """What today's code makes of a job, or of ``only`` some of its parts by place, as rows of a store."""
+    reuse = Reuse(Store("nowhere"), now, kind.parts_of(settings))
+    tables = kind.run(experiment, settings, data, device=torch.device(now.device), only=only)
+    return reuse.rows_of(*tables)
 
 
 def _compared(

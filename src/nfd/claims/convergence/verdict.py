@@ -112,15 +112,15 @@ def _one_matrix_at_a_time(frames: Frames) -> list[Finding]:
             frames,
             "standard to NFD",
             source,
-            rule,
+            CLOSE,
             f"{name} trained alone: {observable}",
             trainable=matrix,
         )
         for matrix, name in SINGLE_MATRICES.items()
         if matrix in trained
-        for source, rule, observable in (
-            ("limit", CLOSE, "coupled limit against NFD"),
-            ("network", CLOSE, "standard networks against NFD"),
+        for source, observable in (
+            ("limit", "coupled limit against NFD"),
+            ("network", "standard networks against NFD"),
         )
     ]
 
