@@ -331,6 +331,7 @@ def limit_tables(
     depth_error: float = 0.8,
     width_error: float = 1.0,
     fluctuation: float = 1.0,
+    shared: float = 0.0,
     coupling_layer: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     eigenvalue: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     widths: Sequence[int] = (64, 128, 256, 512, 1024),
@@ -345,7 +346,8 @@ def limit_tables(
     fresh copies, which are there if it is given. The loss is 0.5 + 0.4 L^-loss_exponent.
 
     Outputs: coupled limit + depth_error / L + width_error / n * 10 + fluctuation * normal / sqrt(n),
-    each along its own direction of the norm of the outputs themselves. ``coupling_layer(n, L)``: rms at all
+    each along its own direction of the norm of the outputs themselves. The limits of one seed share noise of
+    size ``shared``, which stands in all their outputs after step 0. ``coupling_layer(n, L)``: rms at all
     steps; ``eigenvalue(n, step)``; ``signed``: see :func:`signed_couplings`.
     """
     steps = [0, 1, 10]
@@ -401,6 +403,7 @@ def limit_tables(
     random = generator(6, "limit outputs")
     basis = np.linalg.qr(random.normal(size=(entries, 4)))[0].T * np.sqrt(entries)
     frame = identities.merge(pd.DataFrame({"step": steps}), how="cross")
+    draws = {seed: shared * random.normal(size=entries) for seed in limit_seeds} if shared else {}
     vectors = []
     for row in frame.itertuples():
         value = fluctuation * random.normal(size=entries) / np.sqrt(row.width)
@@ -408,6 +411,8 @@ def limit_tables(
             value = value + basis[0] + basis[1] * depth_error / row.depth
             value += basis[2] * 10 * width_error / row.width
             value += basis[3] * apart[row.coupling]
+            if shared and row.source == "limit":
+                value += draws[row.seed]
         vectors.append(value)
     outputs = frame.assign(outputs=vectors)[list(OUTPUT_COLUMNS)]
     return results, outputs

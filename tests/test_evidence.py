@@ -588,6 +588,18 @@ def test_a_limit_does_not_differ_from_itself():
         assert row["ci_high"] < 0.01
 
 
+def test_what_two_limits_share_by_seed_does_not_enter_their_distance():
+    """Shared noise of a quarter of the change cancels; of independent samples the square would be -0.017."""
+    noise = {"shared": 0.25, "limit_seeds": range(6), "particles": 1000}
+    frame = limit_convergence(*synthetic.limit_tables(separation=0.0, **noise))
+    where = {"series": "standard to NFD", "source": "limit"}
+    row = one(frame, "error_square_at_infinite_depth", **where)
+    assert holds(row, 0.0)
+    assert row["ci_high"] - row["ci_low"] < 0.005
+    # At finite depth the two differ by 0.8 / L.
+    assert holds(one(frame, "error_square_over_depth", depth=8, **where), 0.1**2)
+
+
 def test_error_and_fluctuation_fall_with_their_own_powers_of_width(frames):
     frame = frames["limit_convergence"]
     coupled = {"series": "standard to coupled limit", "depth": 8.0}

@@ -79,8 +79,8 @@ class Interval:
         half = student.ppf(0.5 + level / 2, self.df) * self.standard_error
         return Interval(self.estimate, self.estimate - half, self.estimate + half, self.df, level)
 
-    def part(self, index: int) -> "Interval":
-        """One component."""
+    def part(self, index: int | slice) -> "Interval":
+        """One component, or some."""
         df = np.broadcast_to(self.df, np.shape(self.estimate))[index]
         return Interval(self.estimate[index], self.low[index], self.high[index], df, self.level)
 

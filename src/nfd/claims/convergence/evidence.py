@@ -91,6 +91,7 @@ def limit_convergence(results: pd.DataFrame, outputs: pd.DataFrame | None) -> pd
                 _add_over_width(rows, runs, couplings, depth)
         for couplings in COMPARISONS:
             _add_over_depth(rows, runs, couplings)
+            _add_limits_apart(rows, runs, couplings)
         for coupling in ("decoupled", "fresh"):
             _add_nearer(rows, runs, coupling)
         for coupling in ("standard", "decoupled"):
@@ -125,91 +126,102 @@ def _add_loss_over_depth(rows: Rows, data: pd.DataFrame) -> None:
 # --------------------------------------------------------------------------------------------- outputs
 
 
+# A cell of outputs: coupling, width (of a limit its particles), depth.
+OutputCell = tuple[str, int, float]
+INFINITE = float("inf")
+
+
 class _Outputs:
-    """Output vectors of one network and its limits at one learning rate."""
+    """Output vectors of one network and its limits at one learning rate.
+
+    Of the largest size there are also those of depth INFINITE, extrapolated seed by seed as limit + b / L.
+    """
 
     def __init__(self, keys: dict[str, object], networks: pd.DataFrame, limits: pd.DataFrame):
         self.keys = keys
         self.last = int(networks["step"].max())
-        self.widest = int(networks["width"].max())
         # If limits were run with several numbers of particles, the most are the limit.
-        self.particles = int(limits["width"].max())
-        # (source, coupling, step, width, depth) -> seed -> outputs
+        self.largest = {
+            "network": int(networks["width"].max()),
+            "limit": int(limits["width"].max()),
+        }
+        # (source, step, coupling, width, depth) -> seed -> outputs
         self.vectors: dict[tuple[Any, ...], dict[int, np.ndarray]] = {}
         rows = pd.concat([networks, limits])
-        names = ["source", "coupling", "step", "width", "depth", "seed", "vector"]
+        names = ["source", "step", "coupling", "width", "depth", "seed", "vector"]
         check_once(rows, *names[:-1])
         for *cell, seed, vector in rows[names].itertuples(index=False, name=None):
             self.vectors.setdefault(tuple(cell), {})[seed] = vector
+        for source, coupling in sorted({(cell[0], cell[2]) for cell in self.vectors}):
+            self._extrapolate(source, coupling)
+
+    def _extrapolate(self, source: str, coupling: str) -> None:
+        """Add outputs of infinite depth, of the seeds that all depths from FROM_DEPTH on have."""
+        depths = self.depths(source, coupling)
+        depths = depths[depths >= FROM_DEPTH]
+        if len(depths) < 2:
+            return
+        size, weights = self.largest[source], first_order_weights(depths)[0]
+        for step in (0, self.last):
+            by_depth = [
+                self.vectors.get((source, step, coupling, size, depth), {}) for depth in depths
+            ]
+            self.vectors[source, step, coupling, size, INFINITE] = {
+                seed: np.tensordot(weights, [vectors[seed] for vectors in by_depth], 1)
+                for seed in set.intersection(*map(set, by_depth))
+            }
 
     def widths(self, coupling: str, depth: int) -> np.ndarray:
         """Widths of the networks of this depth, with outputs of at least two seeds."""
         return self._sizes("network", coupling, lambda n, L: n if depth == L else None)
 
-    def depths(self, source: str, coupling: str, width: int) -> np.ndarray:
-        """Depths at this width (of networks) or number of particles (of limits)."""
-        return self._sizes(source, coupling, lambda n, L: L if width == n else None)
+    def depths(self, source: str, coupling: str) -> np.ndarray:
+        """Depths at the largest width of networks, or number of particles of limits."""
+        size = self.largest[source]
+        return self._sizes(source, coupling, lambda n, L: L if size == n else None)
 
     def _sizes(
-        self, source: str, coupling: str, pick: Callable[[int, int], int | None]
+        self, source: str, coupling: str, pick: Callable[[int, float], float | None]
     ) -> np.ndarray:
         shapes = [
             cell[3:]
             for cell, seeds in self.vectors.items()
-            if cell[:3] == (source, coupling, self.last) and len(seeds) >= 2
+            if cell[:3] == (source, self.last, coupling) and len(seeds) >= 2
         ]
-        found = {size for shape in shapes if (size := pick(*shape)) is not None}
+        found = {size for n, L in shapes if L < INFINITE and (size := pick(n, L)) is not None}
         return np.array(sorted(found), dtype=int)
 
-    def sample(
-        self, source: str, coupling: str, step: int, shapes: Sequence[tuple[int, int]]
-    ) -> np.ndarray:
-        """Outputs (seeds, shapes, entries) of the seeds that all (width, depth) ``shapes`` have."""
-        by_shape = [
-            self.vectors.get((source, coupling, step, int(width), int(depth)), {})
-            for width, depth in shapes
-        ]
-        common = sorted(set.intersection(*(set(vectors) for vectors in by_shape)))
+    def sample(self, source: str, step: int, cells: Sequence[OutputCell]) -> np.ndarray:
+        """Outputs (seeds, cells, entries) of the seeds that all ``cells`` have; perhaps of none."""
+        by_cell = [self.vectors.get((source, step, *cell), {}) for cell in cells]
+        common = sorted(set.intersection(*map(set, by_cell)))
         if not common:
-            return np.empty((0, len(shapes), 0))
-        return np.array([[vectors[seed] for vectors in by_shape] for seed in common])
+            return np.empty((0, len(cells), 0))
+        return np.array([[vectors[seed] for vectors in by_cell] for seed in common])
 
-    def change(self, source: str, coupling: str, shapes: Sequence[tuple[int, int]]) -> np.ndarray:
+    def change(self, source: str, cells: Sequence[OutputCell]) -> np.ndarray:
         """The same of the change of the outputs from step 0 to the last step."""
-        return self.sample(source, coupling, self.last, shapes) - self.sample(
-            source, coupling, 0, shapes
-        )
+        return self.sample(source, self.last, cells) - self.sample(source, 0, cells)
 
-    def at_infinite_depth(self, source: str, coupling: str) -> tuple[np.ndarray, np.ndarray]:
-        """Outputs of the largest size extrapolated to infinite depth, (seeds, entries), and their change.
-
-        No seeds where there are fewer than two depths.
-        """
-        size = self.widest if source == "network" else self.particles
-        depths = self.depths(source, coupling, size)
-        depths = depths[depths >= FROM_DEPTH]
-        if len(depths) < 2:
-            return np.empty((0, 0)), np.empty((0, 0))
-        shapes = [(size, int(depth)) for depth in depths]
-        weights = first_order_weights(depths)[0]
-        last = np.tensordot(self.sample(source, coupling, self.last, shapes), weights, (1, 0))
-        return last, np.tensordot(self.change(source, coupling, shapes), weights, (1, 0))
+    def at_infinite_depth(self, source: str, coupling: str) -> OutputCell:
+        """The cell of the largest size at infinite depth."""
+        return coupling, self.largest[source], INFINITE
 
 
 def _add_over_width(rows: Rows, runs: _Outputs, couplings: tuple[str, str], depth: int) -> None:
     """Error and fluctuation over width against the limit of the same depth."""
     network, limit = couplings
     widths = runs.widths(network, depth)
-    target_shape = [(runs.particles, int(depth))]
-    target = runs.sample("limit", limit, runs.last, target_shape)[:, 0]
+    target_cell = [(limit, runs.largest["limit"], int(depth))]
+    target = runs.sample("limit", runs.last, target_cell)[:, 0]
     if len(widths) < 2 or len(target) < 2:
         return
-    shapes = [(int(width), int(depth)) for width in widths]
-    sample = runs.sample("network", network, runs.last, shapes)
-    start = runs.sample("network", network, 0, shapes)
+    cells = [(network, int(width), int(depth)) for width in widths]
+    sample = runs.sample("network", runs.last, cells)
+    start = runs.sample("network", 0, cells)
     if len(sample) < 2:
         return
-    scale = mean_square(runs.change("limit", limit, target_shape)[:, 0])
+    scale = mean_square(runs.change("limit", target_cell)[:, 0])
     columns = {
         "series": COMPARISONS[couplings],
         "coupling": network,
@@ -255,43 +267,67 @@ def _add_slope(
 
 
 def _add_over_depth(rows: Rows, runs: _Outputs, couplings: tuple[str, str]) -> None:
-    """Errors over depth, and of infinite depth, against the limit of infinite depth."""
+    """Errors of networks over depth, and of infinite depth, against the limit of infinite depth."""
     network, limit = couplings
-    target, change = runs.at_infinite_depth("limit", limit)
-    if len(target) < 2:
+    goal = [runs.at_infinite_depth("limit", limit)]
+    target = runs.sample("limit", runs.last, goal)
+    depths = runs.depths("network", network)
+    if len(target) < 2 or not len(depths):
         return
-    scale = mean_square(change)
+    scale = mean_square(runs.change("limit", goal)[:, 0])
 
-    def error(sample: np.ndarray, limits: np.ndarray) -> np.ndarray:
-        square: np.ndarray = mean_square(sample, limits[:, None]) / scale
+    def error(networks: np.ndarray, limits: np.ndarray) -> np.ndarray:
+        square: np.ndarray = mean_square(networks, limits) / scale
         return square
 
-    for source, width in (("network", runs.widest), ("limit", runs.particles)):
-        if source == "limit" and network == limit:
-            continue  # a limit's distance to its own extrapolation is zero by construction
-        columns = {
-            "series": COMPARISONS[couplings],
-            "coupling": network,
-            "split": "probe",
-            "step": runs.last,
-            "width": width,
-            "source": source,
-        }
-        last, _ = runs.at_infinite_depth(source, network)
-        if len(last) >= 2:
-            found = jackknife_interval(error, last[:, None], target)
-            rows.add("error_square_at_infinite_depth", runs.keys, found, len(last), **columns)
-        depths = runs.depths(source, network, width)
-        shapes = [(width, int(depth)) for depth in depths]
-        sample = runs.sample(source, network, runs.last, shapes) if shapes else np.empty((0,))
-        if len(sample) < 2:
-            continue
-        found = jackknife_interval(error, sample, target)
-        shown = {**columns, "depth": depths}
-        rows.add("error_square_over_depth", runs.keys, found, len(sample), **shown)
-        if source == "network":
-            noise = root(sample.var(axis=0, ddof=1).mean(axis=-1) / scale)
-            rows.add("fluctuation_over_depth", runs.keys, noise, len(sample), **shown)
+    columns = _columns(runs, couplings, "network")
+    last = runs.sample("network", runs.last, [runs.at_infinite_depth("network", network)])
+    if len(last) >= 2:
+        found = jackknife_interval(error, last, target)
+        rows.add("error_square_at_infinite_depth", runs.keys, found, len(last), **columns)
+    cells = [(network, runs.largest["network"], depth) for depth in depths]
+    sample = runs.sample("network", runs.last, cells)
+    if len(sample) < 2:
+        return
+    found = jackknife_interval(error, sample, target)
+    rows.add("error_square_over_depth", runs.keys, found, len(sample), **columns, depth=depths)
+    noise = root(sample.var(axis=0, ddof=1).mean(axis=-1) / scale)
+    rows.add("fluctuation_over_depth", runs.keys, noise, len(sample), **columns, depth=depths)
+
+
+def _add_limits_apart(rows: Rows, runs: _Outputs, couplings: tuple[str, str]) -> None:
+    """One limit over depth, and of infinite depth, against another of infinite depth.
+
+    Limits of one seed share their draws, so the squares are those of differences by seed. Taken for
+    independent, the square would come out too small by what the two share.
+    """
+    one, other = couplings
+    if one == other:
+        return  # a limit's distance to its own extrapolation is zero by construction
+    goal, size = runs.at_infinite_depth("limit", other), runs.largest["limit"]
+    depths = runs.depths("limit", one)
+    cells = [runs.at_infinite_depth("limit", one), *((one, size, depth) for depth in depths)]
+    sample = runs.sample("limit", runs.last, [goal, *cells])
+    if len(sample) < 2:
+        return
+    scale = mean_square(runs.change("limit", [goal])[:, 0])
+    found = jackknife_interval(lambda d: mean_square(d) / scale, sample[:, 1:] - sample[:, :1])
+    columns, seeds = _columns(runs, couplings, "limit"), len(sample)
+    rows.add("error_square_at_infinite_depth", runs.keys, found.part(0), seeds, **columns)
+    over_depth = found.part(slice(1, None))
+    rows.add("error_square_over_depth", runs.keys, over_depth, seeds, **columns, depth=depths)
+
+
+def _columns(runs: _Outputs, couplings: tuple[str, str], source: str) -> dict[str, Any]:
+    """What rows of a comparison over depth have in common."""
+    return {
+        "series": COMPARISONS[couplings],
+        "coupling": couplings[0],
+        "split": "probe",
+        "step": runs.last,
+        "width": runs.largest[source],
+        "source": source,
+    }
 
 
 def _add_nearer(rows: Rows, runs: _Outputs, coupling: str) -> None:
@@ -300,32 +336,34 @@ def _add_nearer(rows: Rows, runs: _Outputs, coupling: str) -> None:
     Of the widest standard networks; both relative to the coupled limit's output change. Positive: the
     networks are nearer to the coupled limit.
     """
-    networks, _ = runs.at_infinite_depth("network", "standard")
-    nfd, _ = runs.at_infinite_depth("limit", coupling)
-    coupled, change = runs.at_infinite_depth("limit", "standard")
-    if min(map(len, (networks, nfd, coupled))) < 2:
+    networks = runs.sample("network", runs.last, [runs.at_infinite_depth("network", "standard")])
+    # The two limits share their seeds.
+    cells = [runs.at_infinite_depth("limit", name) for name in (coupling, "standard")]
+    limits = runs.sample("limit", runs.last, cells)
+    if min(map(len, (networks, limits))) < 2:
         return
-    scale = mean_square(change)
+    scale = mean_square(runs.change("limit", cells[1:])[:, 0])
 
-    def nearer(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-        difference: np.ndarray = (mean_square(a, b) - mean_square(a, c)) / scale
-        return difference
+    def nearer(networks: np.ndarray, limits: np.ndarray) -> np.ndarray:
+        to_nfd, to_coupled = mean_square(networks, limits) / scale
+        return np.asarray(to_nfd - to_coupled)
 
-    found = jackknife_interval(nearer, networks, nfd, coupled)
+    found = jackknife_interval(nearer, networks, limits)
     series = f"{COUPLINGS[coupling].limit_name} minus coupled limit"
     columns = {"series": series, "coupling": "standard", "split": "probe", "source": "fit"}
-    sizes = {"width": runs.widest, "step": runs.last}
+    sizes = {"width": runs.largest["network"], "step": runs.last}
     seeds = len(networks)
     rows.add("squared_error_difference", runs.keys, found, seeds, **columns, **sizes)
 
 
 def _add_itself(rows: Rows, runs: _Outputs, coupling: str) -> None:
     """A limit against itself: one half of its seeds against the other, where no distance can be."""
-    last, change = runs.at_infinite_depth("limit", coupling)
+    cells = [runs.at_infinite_depth("limit", coupling)]
+    last = runs.sample("limit", runs.last, cells)[:, 0]
     halves = last[::2], last[1::2]
     if min(map(len, halves)) < 2:
         return
-    scale = mean_square(change)
+    scale = mean_square(runs.change("limit", cells)[:, 0])
     found = jackknife_interval(lambda a, b: mean_square(a, b) / scale, *halves)
     columns = {
         "series": f"{COUPLINGS[coupling].limit_name} to itself",
@@ -333,5 +371,5 @@ def _add_itself(rows: Rows, runs: _Outputs, coupling: str) -> None:
         "split": "probe",
         "source": "limit",
     }
-    sizes = {"width": runs.particles, "step": runs.last}
+    sizes = {"width": runs.largest["limit"], "step": runs.last}
     rows.add("error_square_at_infinite_depth", runs.keys, found, len(last), **columns, **sizes)
