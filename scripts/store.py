@@ -129,7 +129,11 @@ def _adopt(store: Store, arguments: argparse.Namespace) -> int:
         f"{adopted} of {found} networks and simulations adopted (allowed: {ADOPTION_TOLERANCE:g})"
     )
     if none:
-        print(f"the code trains others now: {', '.join(none)}", file=sys.stderr)
+        print(
+            f"more than a tenth of their networks differ: {', '.join(none)}; either the code trains others "
+            "now, or they are so close to the edge of stability that a shorter check is needed (--share)",
+            file=sys.stderr,
+        )
     return 1 if none else 0
 
 

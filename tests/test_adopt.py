@@ -72,7 +72,7 @@ def test_what_differs_is_not_adopted_and_if_much_does_nothing_is(
     assert (
         f"{adopted + LIMITS} of {NETWORKS + LIMITS} networks and simulations adopted" in shown.out
     )
-    told = "the code trains others now: trial: width8_depth2_block1_sgd"
+    told = "more than a tenth of their networks differ: trial: width8_depth2_block1_sgd; either the code"
     assert (told in shown.err) == (adopted == 0)
     assert run("after", caplog) == (NETWORKS - adopted, adopted, 0, LIMITS)
 

@@ -109,6 +109,16 @@ def test_no_text_overlaps_another_or_leaves_the_page(name):
     assert outside == []
 
 
+def test_narrow_panels_have_fewer_ticks_and_show_the_sizes_that_cross_most_others():
+    """The long run has most depths at one width that is not the largest; its ticks of steps touched."""
+    figure = picture("scaling_trend", read(ROOT / "figures/record/cifar10_night/scaling_trend.csv"))
+    figure.draw_without_rendering()
+    assert overlaps(texts(figure)) == []
+    titles = [axes.get_title(loc="left") for axes in panels(figure)]
+    assert titles[:2] == ["Depth-μP, L = 8", "Depth-μP, n = 128"]
+    assert "test accuracy, n = 128" in titles
+
+
 def test_the_overlap_check_finds_labels_on_top_of_one_another():
     figure = picture("deeper_is_better", make("deeper_is_better"))
     first, second = [t for t in panels(figure)[0].texts if t.get_gid() == "end label"][:2]

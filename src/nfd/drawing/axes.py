@@ -1,10 +1,14 @@
 """Axes: sizes and rates on binary logarithms, few readable ticks, labels."""
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from nfd.drawing.names import AXIS_LABELS
@@ -93,23 +97,40 @@ def step_axis(axes: Axes) -> None:
 
 
 def thin_ticks(axes: Axes) -> None:
-    """Leave out every second label (third, ...) of a fixed axis until none touch."""
+    """Leave out labels until none touch: every second (third, ...) of fixed ones, or coarser linear ones."""
     for which, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
-        formatter = axis.get_major_formatter()
-        if not (axes.axison and isinstance(formatter, FixedFormatter)):
+        if not axes.axison:
             continue
-        ticks, texts = list(axis.get_major_locator()()), list(formatter.seq)
-        labels = axis.get_ticklabels()
-        if len(labels) < len(ticks):
-            continue  # written on a neighbour that shares this axis
-        low, high = (0, 2) if which == "x" else (1, 3)
-        written = [place for place, text in enumerate(texts) if text]
-        boxes = [labels[place].get_window_extent().extents for place in written]
-        spans = [(box[low] - 1.5, box[high] + 1.5) for box in boxes]
-        stride = next(
-            s
-            for s in range(1, len(ticks) + 2)
-            if all(a[1] <= b[0] for a, b in zip(spans[::s], spans[s::s], strict=False))
-        )
-        kept = set(written[::stride])
-        fix_ticks(axes, which, ticks, [t if i in kept else "" for i, t in enumerate(texts)])
+        locator = axis.get_major_locator()
+        if isinstance(axis.get_major_formatter(), FixedFormatter):
+            _thin_fixed(axes, axis, which)
+        elif isinstance(locator, MaxNLocator) and which == "x":
+            for ticks in range(5, 1, -1):
+                locator.set_params(nbins=ticks)
+                if not _touch(_spans(axis.get_ticklabels(), which)):
+                    break
+
+
+def _thin_fixed(axes: Axes, axis: Axis, which: str) -> None:
+    """Empty the texts of a fixed axis but for every second (third, ...)."""
+    ticks = list(axis.get_major_locator()())
+    texts = list(cast(FixedFormatter, axis.get_major_formatter()).seq)
+    labels = axis.get_ticklabels()
+    if len(labels) < len(ticks):
+        return  # written on a neighbour that shares this axis
+    written = [place for place, text in enumerate(texts) if text]
+    spans = _spans([labels[place] for place in written], which)
+    stride = next(s for s in range(1, len(ticks) + 2) if not _touch(spans[::s]))
+    kept = set(written[::stride])
+    fix_ticks(axes, which, ticks, [t if i in kept else "" for i, t in enumerate(texts)])
+
+
+def _spans(labels: Sequence[Text], which: str) -> list[tuple[float, float]]:
+    """Where labels begin and end along their axis, in pixels, with a little space."""
+    low, high = (0, 2) if which == "x" else (1, 3)
+    boxes = [label.get_window_extent().extents for label in labels]
+    return [(box[low] - 1.5, box[high] + 1.5) for box in boxes]
+
+
+def _touch(spans: Sequence[tuple[float, float]]) -> bool:
+    return any(one[1] > after[0] for one, after in pairwise(spans))

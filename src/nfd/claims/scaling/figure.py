@@ -54,16 +54,29 @@ def _main_series(table: pd.DataFrame) -> pd.DataFrame:
 def _scaling_curves(table: pd.DataFrame, width: Ramp, depth: Ramp) -> list[Panel]:
     """Training curves of one parametrization by width and by depth, and loss against compute."""
     networks = _main_series(pick_measured(table, "train_loss"))
-    deepest, widest = networks["depth"].max(), networks["width"].max()
-    by_width = networks[networks["depth"] == deepest]
-    by_depth = networks[networks["width"] == widest]
+    by_width, by_depth = _crossing(networks, "depth"), _crossing(networks, "width")
     name = name_of(networks.iloc[0]) if len(networks) else ""
     draw = partial(steps_panel, label="training loss")
     return [
-        Panel(f"{name}, L = {deepest:g}", by_width, partial(draw, size="width", ramp=width)),
-        Panel(f"{name}, n = {widest:g}", by_depth, partial(draw, size="depth", ramp=depth)),
+        Panel(
+            f"{name}, L = {by_width['depth'].max():g}",
+            by_width,
+            partial(draw, size="width", ramp=width),
+        ),
+        Panel(
+            f"{name}, n = {by_depth['width'].max():g}",
+            by_depth,
+            partial(draw, size="depth", ramp=depth),
+        ),
         Panel("all networks", _compute(table), _compute_panel),
     ]
+
+
+def _crossing(table: pd.DataFrame, fixed: str) -> pd.DataFrame:
+    """Rows of the width or depth (``fixed``) with most of the other; of several the largest."""
+    other = {"width": "depth", "depth": "width"}[fixed]
+    numbers = table.groupby(fixed)[other].nunique()
+    return table[table[fixed] == numbers[numbers == numbers.max()].index.max()]
 
 
 def _compute(table: pd.DataFrame) -> pd.DataFrame:
@@ -107,9 +120,9 @@ def _gain_panels(table: pd.DataFrame) -> list[Panel]:
 
 def _accuracy_panel(table: pd.DataFrame) -> Panel:
     accuracy = pick_measured(table, "final_test_accuracy", source="network")
-    widest = accuracy[accuracy["width"] == accuracy["width"].max()]
+    by_depth = _crossing(accuracy, "width")
     draw = partial(sizes_panel, label="test accuracy", x="depth", log=False)
-    return Panel(f"test accuracy, n = {widest['width'].max():g}", widest, draw)
+    return Panel(f"test accuracy, n = {by_depth['width'].max():g}", by_depth, draw)
 
 
 def _coefficients(table: pd.DataFrame, axis: str) -> Panel:
