@@ -150,6 +150,13 @@ def test_the_foot_says_which_settings_made_the_figure(name):
         assert f"branch {PARAMETRIZATIONS[parametrization].describe()['branch']}" in foot
 
 
+def test_the_foot_says_at_which_level_a_look_makes_intervals():
+    table = make("width_transfer")
+    figure = draw(function("figure", "width_transfer"), table, replace(CONTEXT, level=0.99412))
+    assert "bars and bands: 99.4 % intervals over seeds" in figure.get_label()
+    assert "bars and bands: 95 % intervals over seeds" in drawn("width_transfer").get_label()
+
+
 def test_the_foot_tells_apart_the_rules_that_are_called_depth_mup():
     foot = drawn("internal_collapse").get_label()
     assert "Depth-μP (branch T^1/2 L^-1/2): W₁ and W₂ by n" in foot

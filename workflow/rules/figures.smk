@@ -33,9 +33,10 @@ rule draw_figure:
         label=json.dumps(sources.label_of(CONFIG["dataset"])),
         preset=PRESET,
         digest=lambda wildcards: figure_digest(CONFIG, experiments_of(wildcards)),
+        look=lambda wildcards: look_arguments(wildcards.figure),
     message:
         "Drawing {wildcards.figure}"
     shell:
         'python "$CHECKOUT/scripts/make_figure.py" --figure {wildcards.figure} --evidence {input.evidence:q}'
         " --label {params.label:q} --preset {params.preset} --digest {params.digest}"
-        " --outputs {output:q} > {log:q} 2>&1"
+        " {params.look:q} --outputs {output:q} > {log:q} 2>&1"

@@ -25,6 +25,7 @@ from nfd.drawing.names import (
     present,
 )
 from nfd.drawing.style import FAINT, STYLE
+from nfd.evidence.intervals import LEVEL
 from nfd.evidence.table import usable
 from nfd.files import atomic_path
 from nfd.network.parametrization import PARAMETRIZATIONS
@@ -38,11 +39,12 @@ DPI = 200
 
 @dataclass(frozen=True)
 class Context:
-    """What made the figure: data set, preset and digest of the configuration, as text."""
+    """What made the figure, as text: data set, preset, digest of the configuration; level of its intervals."""
 
     dataset: str = "unknown data"
     preset: str = "unknown"
     digest: str = "unknown"
+    level: float = LEVEL
 
 
 Draw = Callable[[Axes, pd.DataFrame], None]
@@ -170,7 +172,8 @@ def _foot(table: pd.DataFrame, context: Context) -> list[str]:
     if len(seeds):
         low, high = int(seeds.min()), int(seeds.max())
         many = f"{low} to {high} seeds" if low != high else f"{low} seed{'s' * (low != 1)}"
-        bars = "bars and bands: 95 % intervals over seeds" if high > 1 else "no intervals"
+        intervals = f"bars and bands: {100 * context.level:.3g} % intervals over seeds"
+        bars = intervals if high > 1 else "no intervals"
         made += [many, bars]
     lost = diverged_note(table, "")
     made += [lost] if lost else []

@@ -1,5 +1,6 @@
 """The table of claims, read as text: one section per claim, one line per finding."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,10 @@ def _claim(rows: pd.DataFrame, order: int) -> ClaimSection:
 
 def _finding(row: pd.Series) -> FindingText:
     low, high = number(row["ci_low"]), number(row["ci_high"])
+    look = row.get("look", math.nan)
+    at_look = (
+        "" if math.isnan(look) else f"{100 * row['level']:.3g} % interval, look at {look:g} seeds"
+    )
     return FindingText(
         row["observable"],
         row["statistic"],
@@ -114,7 +119,7 @@ def _finding(row: pd.Series) -> FindingText:
         (low, high) if low and high else None,
         row["rule"],
         row["verdict"],
-        row["note"],
+        "; ".join(filter(None, [row["note"], at_look])),
         row["figure"],
         row["decides"],
     )
