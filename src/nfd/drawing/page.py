@@ -39,7 +39,7 @@ DPI = 200
 
 @dataclass(frozen=True)
 class Context:
-    """What made the figure, as text: data set, preset, digest of the configuration; level of its intervals."""
+    """What made the figure: data set, preset, digest of the configuration; level of its intervals."""
 
     dataset: str = "unknown data"
     preset: str = "unknown"
