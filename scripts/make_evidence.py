@@ -8,8 +8,8 @@ import pandas as pd
 
 from nfd.claims.registry import FIGURES, gather
 from nfd.data import prepared
-from nfd.evidence.intervals import LEVEL, intervals_at
-from nfd.evidence.significance import Look
+from nfd.evidence.intervals import intervals_at
+from nfd.evidence.look_arguments import add_look_arguments, level_told
 from nfd.files import write_text
 from nfd.pipeline import tables
 from nfd.pipeline.first_batch import first_batch
@@ -22,21 +22,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--figure", required=True, choices=FIGURES, help="name of the figure")
     parser.add_argument("--tables", nargs="*", default=[], help="tables of results, .parquet")
     parser.add_argument("--outputs", nargs="*", default=[], help="tables of network outputs")
-    parser.add_argument("--look", type=int, help="number of seeds, one of --schedule")
-    parser.add_argument(
-        "--schedule",
-        type=int,
-        nargs="+",
-        default=[],
-        help="numbers of seeds at which the sweep is judged; intervals hold at all of them at once",
-    )
+    add_look_arguments(parser)
     parser.add_argument("--data", help="prepared data, for closed forms of the first step")
     parser.add_argument("--settings", help="of a job that was trained on them, as JSON")
     parser.add_argument("--output", required=True, help="evidence table to write, .csv")
     arguments = parser.parse_args(argv)
     try:
-        look = Look(arguments.look, tuple(arguments.schedule)) if arguments.schedule else None
-        level = look.level() if look else LEVEL
+        level = level_told(arguments)
         results = _read(arguments.tables, tables.RESULT_COLUMNS)
         outputs = _read(arguments.outputs, tables.OUTPUT_COLUMNS)
         batch = None

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from nfd.claims.registry import FIGURES, function
 from nfd.drawing.page import FORMATS, Context, draw, save_as
-from nfd.evidence.intervals import LEVEL
-from nfd.evidence.significance import Look
+from nfd.evidence.look_arguments import add_look_arguments, level_told
 from nfd.evidence.table import read
 from nfd.files import write_text
 from nfd.pipeline.script import run_script
@@ -24,14 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--preset", required=True, help="name of the configuration")
     parser.add_argument("--digest", required=True, help="digest of the configuration")
-    parser.add_argument("--look", type=int, help="number of seeds, one of --schedule")
-    parser.add_argument(
-        "--schedule",
-        type=int,
-        nargs="+",
-        default=[],
-        help="as for the evidence: scripts/make_evidence.py",
-    )
+    add_look_arguments(parser)
     parser.add_argument(
         "--outputs", required=True, nargs="+", type=Path, help=f".csv, .{', .'.join(FORMATS)}"
     )
@@ -46,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write(arguments: argparse.Namespace) -> None:
     """Write every output in the format that its suffix names."""
-    schedule = tuple(arguments.schedule)
-    level = Look(arguments.look, schedule).level() if schedule else LEVEL
-    context = Context(arguments.label, arguments.preset, arguments.digest, level)
+    context = Context(arguments.label, arguments.preset, arguments.digest, level_told(arguments))
     figure = draw(function("figure", arguments.figure), read(arguments.evidence), context)
     for path in arguments.outputs:
         if path.suffix == ".csv":
