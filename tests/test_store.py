@@ -348,6 +348,22 @@ def test_an_export_is_one_small_file_that_another_store_takes(store, tmp_path):
             assert np.array_equal(one, same) if same is not None else one is None
 
 
+def test_an_import_is_kept_shape_by_shape(store, tmp_path):
+    """So that a job of one shape does not read the networks of all others."""
+    deeper = network(7).assign(depth=16)
+    store.add(deeper)
+    file = tmp_path / "all.parquet"
+    assert store.export([address(0), address(3), address(7)], file) == 3
+    other = Store(tmp_path / "other")
+    assert other.import_from(file) == 3
+    assert sorted(other.sizes()["networks"]) == [1, 2]
+    found = other.load([address(7)])
+    assert_same(
+        found.drop(columns="outputs"),
+        deeper.drop(columns="outputs").astype(found.drop(columns="outputs").dtypes),
+    )
+
+
 def test_what_is_no_export_is_named(store, tmp_path):
     file = tmp_path / "some.parquet"
     file.write_text("no Parquet")

@@ -27,6 +27,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nfd.files import atomic_path
@@ -46,6 +47,8 @@ _SCHEMA = pa.schema(
     + [(name, _TYPES[RESULT_COLUMNS[name]]) for name in (*_IDENTITY, *_NUMBERS)]
     + [("outputs", pa.list_(pa.float32()))]
 )
+# What the networks of one job have in common, of what identifies them.
+_SHAPE = ["source", "block_layers", "optimizer", "width", "depth"]
 # So many letters of an address point to it: two of 10^6 agree with a chance of 3e-8, and all that a pointer
 # says is which part to read, where the whole address is compared.
 _POINTER = 16
@@ -151,8 +154,8 @@ class Store:
                 continue
             table = self._read(path)
             if table is not None:
-                rows = table.to_pandas()
-                found.append(rows[rows["address"].isin(held & wanted)])
+                asked = pc.is_in(table["address"], pa.array(sorted(held & wanted)))
+                found.append(table.filter(asked).to_pandas())
                 wanted -= held
         shorter = {begun.address: begun.of(longer) for begun, longer in self._longer(wanted)}
         if shorter:
@@ -227,6 +230,7 @@ class Store:
     def import_from(self, path: str | Path) -> int:
         """Add the networks of an exported file that are not here; returns how many that are.
 
+        In one part for each shape, as jobs have added them, so that a job reads little else than its own.
         Raises StoreError if it is another file, or a network in it does not stand at its address.
         """
         try:
@@ -248,7 +252,8 @@ class Store:
             except (ValueError, TypeError, LookupError) as error:
                 raise StoreError(f"{path}: {origin} is no origin that a job writes") from error
         new = self.missing(rows["address"].unique())
-        self.add(rows[rows["address"].isin(new)])
+        for _, shape in rows[rows["address"].isin(new)].groupby(_SHAPE):
+            self.add(shape)
         return len(new)
 
     # ---- parts
