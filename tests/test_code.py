@@ -201,7 +201,7 @@ class Copy:
             path.write_text(kept)
 
     def path(self, name):
-        return code._Graph(self.package).path(name)
+        return code.Code(self.package).path(name)
 
 
 @pytest.fixture(scope="module")

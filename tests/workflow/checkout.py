@@ -47,13 +47,23 @@ class Checkout:
 
     def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self.folder, self.python = folder, python
+        for name in [*self._tracked(), *self._compiled()]:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+    @staticmethod
+    def _tracked() -> list[str]:
+        """What git tracks, but for the records' networks: tens of megabytes that no run reads."""
         listed = subprocess.run(
             ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).exists():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+        names = [name for name in filter(None, listed.stdout.split("\0")) if (ROOT / name).exists()]
+        return [name for name in names if not name.endswith("/networks.parquet")]
+
+    @staticmethod
+    def _compiled() -> list[str]:
+        """Compiled modules, which are good in the copy too: else each copy would compile the package."""
+        return [path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("*.pyc")]
 
     @property
     def environment(self) -> dict[str, str]:

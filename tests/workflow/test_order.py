@@ -1,10 +1,16 @@
-"""What starts first."""
+"""What starts first. Nothing is trained: the training script of these copies writes empty tables."""
 
 import copy
 import re
 
 from checkout import TINY, Checkout
 
+_TRAIN = """
+import sys
+
+for option in ("--results", "--outputs"):
+    open(sys.argv[sys.argv.index(option) + 1], "w").close()
+"""
 _LONG = {
     "grids": [{"widths": [64], "depths": [4, 64, 16]}],
     "steps": 1000,
@@ -40,6 +46,7 @@ def _started(folder, **experiments):
     config = copy.deepcopy(TINY)
     config["experiments"] = dict.fromkeys(config["experiments"]) | experiments
     checkout = Checkout(folder)
+    (folder / "scripts/train.py").write_text(_TRAIN)
     done = checkout.snakemake("train", config=checkout.write_config("order", config), cores=1)
     assert done.returncode == 0, done.stdout[-5000:]
     return re.findall(r"Training (\w+): width64_depth(\d+)_", done.stdout)

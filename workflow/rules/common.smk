@@ -89,6 +89,7 @@ wildcard_constraints:
     figure="[a-z][a-z0-9_]*",
 
 
+CODE = code.Code()
 DEVICE = CONFIG["device"]
 ON_GPU = gpu.wanted(DEVICE)
 
@@ -109,14 +110,14 @@ def code_of(script, *modules):
     """
     files = [f"{SOURCES}/{module.replace('.', '/')}.py" for module in modules]
     try:
-        return code.digest(f"{CHECKOUT}/scripts/{script}.py", *files)
+        return CODE.digest(f"{CHECKOUT}/scripts/{script}.py", *files)
     except code.HiddenCodeError as error:
         raise WorkflowError(str(error)) from None
 
 
 def sources_of(script):
     """A script and all files of the package that it loads; inputs, so that texts in them count."""
-    modules = code.modules_of(f"{CHECKOUT}/scripts/{script}.py")
+    modules = CODE.modules_of(f"{CHECKOUT}/scripts/{script}.py")
     files = [f"scripts/{script}.py", *(path.relative_to(CHECKOUT).as_posix() for path in modules)]
     return [in_checkout(file) for file in files]
 

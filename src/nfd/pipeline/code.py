@@ -20,7 +20,7 @@ The Snakefile calls this, so nothing is imported that it looks at.
 import ast
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -65,16 +65,13 @@ def digest(*entries: Entry, package: Path = PACKAGE) -> str:
     An entry is a file (all of its statements) or a function of the package (with the classes that its
     signature names, for it is handed their objects). Raises HiddenCodeError.
     """
-    graph = _Graph(package)
-    graph.follow(entries)
-    return graph.digest()
+    return Code(package).digest(*entries)
 
 
 def definitions(*entries: Entry, package: Path = PACKAGE) -> set[Key]:
     """(module, name) of every definition that ``entries`` reach. Raises HiddenCodeError."""
-    graph = _Graph(package)
-    graph.follow(entries)
-    return {key for key in graph.reached if key[1]}
+    reached, _ = Code(package).follow(entries)
+    return {key for key in reached if key[1]}
 
 
 def modules_of(*entries: Entry, package: Path = PACKAGE) -> list[Path]:
@@ -82,8 +79,7 @@ def modules_of(*entries: Entry, package: Path = PACKAGE) -> list[Path]:
 
     Imports in functions count, those under TYPE_CHECKING do not.
     """
-    graph = _Graph(package)
-    return sorted({graph.module(name).path for name in graph.imported_by(entries)})
+    return Code(package).modules_of(*entries)
 
 
 # ------------------------------------------------------------------------- one piece of source
@@ -261,23 +257,30 @@ def _read(statements: tuple[ast.stmt, ...]) -> _Source:
 
 @dataclass
 class _Node:
-    """A reached definition: digest of its own text, and what its names stand for."""
+    """A definition: digest of its own text, what its names stand for, and those that compute an import."""
 
     own: str
     uses: list[tuple[str, Key]]
+    computed: list[str]
 
 
-class _Graph:
-    """Definitions of a package, as far as they have been followed."""
+class Code:
+    """The code of a package, each file read once: for as long as it does not change."""
 
-    def __init__(self, package: Path) -> None:
+    def __init__(self, package: Path = PACKAGE) -> None:
         self.package = package
-        self.reached: dict[Key, _Node] = {}
-        self.roots: list[Key] = []
+        self.nodes: dict[Key, _Node] = {}
         self.paths: dict[str, Path | None] = {}
         self.modules: dict[str, _Module] = {}
         self.scopes: dict[str, dict[str, tuple[str, str]]] = {}
-        self.may_compute_imports = False
+
+    def digest(self, *entries: Entry) -> str:
+        """As :func:`digest`."""
+        return _digest(*self.follow(entries))
+
+    def modules_of(self, *entries: Entry) -> list[Path]:
+        """As :func:`modules_of`."""
+        return sorted({self.module(name).path for name in self.imported_by(entries)})
 
     # ---- names to files
 
@@ -365,18 +368,24 @@ class _Graph:
 
     # ---- from names to definitions
 
-    def follow(self, entries: Sequence[Entry]) -> None:
-        """Reach all that ``entries`` need, and what their imports do beside defining names."""
-        self.may_compute_imports = sum(not callable(entry) for entry in entries) > 1
-        for entry in entries:
-            self.roots += self._of_entry(entry)
+    def follow(self, entries: Sequence[Entry]) -> tuple[dict[Key, _Node], list[Key]]:
+        """All that ``entries`` need, with what their imports do beside defining names; and their own."""
+        may_compute_imports = sum(not callable(entry) for entry in entries) > 1
+        roots = [key for entry in entries for key in self._of_entry(entry)]
         loaded = self.imported_by(entries) - set(HARMLESS)
-        waiting = [*self.roots, *((name, "") for name in loaded)]
+        reached: dict[Key, _Node] = {}
+        waiting = [*roots, *((name, "") for name in loaded)]
         while waiting:
             key = waiting.pop()
-            if key not in self.reached:
-                self.reached[key] = self._node(key)
-                waiting += [used for _, used in self.reached[key].uses]
+            if key not in reached:
+                reached[key] = node = self._node(key)
+                if node.computed and not may_compute_imports:
+                    raise HiddenCodeError(
+                        f"{self.module(key[0]).path}: {node.computed[0]!r} hides which code is used; "
+                        "import it by a statement, or give the files it may load as entries"
+                    )
+                waiting += [used for _, used in node.uses]
+        return reached, roots
 
     def _of_entry(self, entry: Entry) -> list[Key]:
         name = self._name(entry)
@@ -406,27 +415,24 @@ class _Graph:
         return any(self._resolve(module, self._scope(module), dotted) for dotted in names)
 
     def _node(self, key: Key) -> _Node:
+        if key not in self.nodes:
+            self.nodes[key] = self._read_node(key)
+        return self.nodes[key]
+
+    def _read_node(self, key: Key) -> _Node:
         module, source = self.module(key[0]), _read(tuple(self._statements(key)))
         scope = dict(self._scope(module))
         for statement in source.imports:
             scope |= self._targets(module, statement)
         uses, others = [], []
         for dotted in sorted(source.names):
-            self._refuse_computed(module, dotted)
             target = self._longest(scope, dotted)
             if target and self.path(target[0]) is None:
                 others.append(f"{dotted[0]} is {target}")
             label = ".".join(dotted)
             uses += [(f"{label} {used[1]}", used) for used in self._resolve(module, scope, dotted)]
-        return _Node(_sha(source.text, *sorted(set(others))), uses)
-
-    def _refuse_computed(self, module: _Module, dotted: Dotted) -> None:
-        computed = dotted[-1] in ("import_module", "__import__") or dotted in (("exec",), ("eval",))
-        if computed and not self.may_compute_imports:
-            raise HiddenCodeError(
-                f"{module.path}: {dotted[-1]!r} hides which code is used; import it by a statement, "
-                "or give the files it may load as entries"
-            )
+        computed = [dotted[-1] for dotted in sorted(source.names) if _computes_import(dotted)]
+        return _Node(_sha(source.text, *sorted(set(others))), uses, computed)
 
     def _scope(self, module: _Module) -> dict[str, tuple[str, str]]:
         if module.name not in self.scopes:
@@ -478,24 +484,26 @@ class _Graph:
             "import it from the module that defines it"
         )
 
-    # ---- the digest
 
-    def digest(self) -> str:
-        """One digest of everything reached and of how it hangs together.
+def _computes_import(dotted: Dotted) -> bool:
+    return dotted[-1] in ("import_module", "__import__") or dotted in (("exec",), ("eval",))
 
-        Each definition's digest takes in those of what it uses, again and again until no two that differ
-        look alike; so the module a definition stands in does not count, and which one a name means does.
-        """
-        digests = {key: node.own for key, node in self.reached.items()}
-        kinds = 0
-        while kinds < len(set(digests.values())):
-            kinds = len(set(digests.values()))
-            digests = {
-                key: _sha(node.own, *sorted(f"{name} {digests[used]}" for name, used in node.uses))
-                for key, node in self.reached.items()
-            }
-        roots = sorted(digests[root] for root in self.roots)
-        return _sha(*roots, *sorted(set(digests.values())))[:16]
+
+def _digest(reached: Mapping[Key, _Node], roots: Sequence[Key]) -> str:
+    """One digest of everything reached and of how it hangs together.
+
+    Each definition's digest takes in those of what it uses, again and again until no two that differ
+    look alike; so the module a definition stands in does not count, and which one a name means does.
+    """
+    digests = {key: node.own for key, node in reached.items()}
+    kinds = 0
+    while kinds < len(set(digests.values())):
+        kinds = len(set(digests.values()))
+        digests = {
+            key: _sha(node.own, *sorted(f"{name} {digests[used]}" for name, used in node.uses))
+            for key, node in reached.items()
+        }
+    return _sha(*sorted(digests[root] for root in roots), *sorted(set(digests.values())))[:16]
 
 
 def _sha(*texts: str) -> str:
