@@ -208,7 +208,7 @@ def _place_errors(curves: Curves) -> np.ndarray:
 
 def _share_lost(curves: Curves) -> np.ndarray:
     """Share of runs of the largest size, (sizes,), that diverge at each size's best rate."""
-    best = curves.smoother().best(curves.log_losses.mean(axis=0))
+    best = curves.best()
     return np.array([diverged_share(curves, float(rate))[-1] for rate in best])
 
 

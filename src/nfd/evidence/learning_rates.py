@@ -22,6 +22,7 @@ that a fixed loss takes (:func:`steps_to_reach`), where the last step stands for
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import norm
@@ -81,7 +82,11 @@ class Curves:
         return cls(np.log2(rates), np.log2(sizes), np.log(capped), diverged)
 
     def smoother(self) -> "Smoother":
-        return Smoother.on(self.log2_rates)
+        return _smoother(tuple(self.log2_rates))
+
+    def best(self) -> np.ndarray:
+        """log2 of the best rate of each size by the mean over seeds, (sizes,); NaN where no rate is held."""
+        return self.smoother().best(self.log_losses.mean(axis=0))
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,12 @@ class Smoother:
         return np.where(np.isfinite(place), value, np.nan)
 
 
+@lru_cache(maxsize=64)
+def _smoother(grid: tuple[float, ...]) -> Smoother:
+    """Many curves have the same rates."""
+    return Smoother.on(np.array(grid))
+
+
 def best_rates(curves: Curves) -> Interval:
     """log2 of the best rate of each size, (sizes,); NaN where the grid does not hold it (see also usable)."""
     smoother = curves.smoother()
@@ -175,7 +186,7 @@ def held(curves: Curves) -> np.ndarray:
 def unresolved(curves: Curves) -> np.ndarray:
     """Sizes, (sizes,), with diverged runs in view of their best rate on a grid coarser than FINE_GRID."""
     coarse = np.diff(curves.log2_rates).max() > FINE_GRID + ROUNDED_RATES
-    in_view = np.abs(curves.log2_rates - best_rates(curves).estimate[:, None]) < BANDWIDTH
+    in_view = np.abs(curves.log2_rates - curves.best()[:, None]) < BANDWIDTH
     return coarse & (curves.diverged.any(axis=0) & in_view).any(axis=-1)
 
 
@@ -191,7 +202,7 @@ def at_best(curves: Curves, values: np.ndarray) -> np.ndarray:
     order only. NaN for sizes that are not usable.
     """
     smoother = curves.smoother()
-    best = smoother.best(curves.log_losses.mean(axis=0))
+    best = curves.best()
     smoothed = values @ smoother.curve.T
     index = np.abs(smoother.log2_rates - np.nan_to_num(best)[:, None]).argmin(axis=-1)
     chosen = np.take_along_axis(smoothed, index[None, :, None], axis=-1)[..., 0]
@@ -200,7 +211,7 @@ def at_best(curves: Curves, values: np.ndarray) -> np.ndarray:
 
 def between_rates(curves: Curves, values: np.ndarray) -> np.ndarray:
     """As :func:`at_best`, linear between two rates of the grid: for what saturates, such as accuracies."""
-    best = curves.smoother().best(curves.log_losses.mean(axis=0))
+    best = curves.best()
     position = np.interp(best, curves.log2_rates, np.arange(len(curves.log2_rates)))
     below = np.minimum(np.nan_to_num(position).astype(int), len(curves.log2_rates) - 2)
     lower, upper = (
@@ -248,7 +259,7 @@ def edge_errors(curves: Curves) -> np.ndarray:
     # Rounding itself adds its variance to what is seen.
     scatter = np.maximum(spread / spacing**2 - 1 / 12, 0.0)
     rounding = spacing / 3 * np.exp(-2 * np.pi**2 * scatter)
-    best = curves.smoother().best(curves.log_losses.mean(axis=0))
+    best = curves.best()
     in_view = (number > 0) & (np.abs(mean - best) < BANDWIDTH)
     return np.where(in_view, rounding, 0.0)
 
