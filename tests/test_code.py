@@ -122,7 +122,7 @@ def watched(request, tmp_path_factory):
 def test_the_modules_found_are_those_a_job_loads(watched):
     script, seen = watched
     loaded = {Path(import_module(name).__file__) for name in seen["loaded"]}
-    assert set(code.modules_of(script)) == loaded
+    assert set(code.Code().modules_of(script)) == loaded
 
 
 def test_all_that_a_job_calls_is_in_its_digest(watched):

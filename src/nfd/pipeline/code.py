@@ -74,14 +74,6 @@ def definitions(*entries: Entry, package: Path = PACKAGE) -> set[Key]:
     return {key for key in reached if key[1]}
 
 
-def modules_of(*entries: Entry, package: Path = PACKAGE) -> list[Path]:
-    """Files of the package that are imported when ``entries`` run, the harmless ones too, and sorted.
-
-    Imports in functions count, those under TYPE_CHECKING do not.
-    """
-    return Code(package).modules_of(*entries)
-
-
 # ------------------------------------------------------------------------- one piece of source
 
 
@@ -279,7 +271,10 @@ class Code:
         return _digest(*self.follow(entries))
 
     def modules_of(self, *entries: Entry) -> list[Path]:
-        """As :func:`modules_of`."""
+        """Files of the package that are imported when ``entries`` run, the harmless ones too, and sorted.
+
+        Imports in functions count, those under TYPE_CHECKING do not.
+        """
         return sorted({self.module(name).path for name in self.imported_by(entries)})
 
     # ---- names to files
@@ -424,14 +419,15 @@ class Code:
         scope = dict(self._scope(module))
         for statement in source.imports:
             scope |= self._targets(module, statement)
+        names = sorted(source.names)
         uses, others = [], []
-        for dotted in sorted(source.names):
+        for dotted in names:
             target = self._longest(scope, dotted)
             if target and self.path(target[0]) is None:
                 others.append(f"{dotted[0]} is {target}")
             label = ".".join(dotted)
             uses += [(f"{label} {used[1]}", used) for used in self._resolve(module, scope, dotted)]
-        computed = [dotted[-1] for dotted in sorted(source.names) if _computes_import(dotted)]
+        computed = [dotted[-1] for dotted in names if _computes_import(dotted)]
         return _Node(_sha(source.text, *sorted(set(others))), uses, computed)
 
     def _scope(self, module: _Module) -> dict[str, tuple[str, str]]:
